@@ -1,0 +1,40 @@
+# make install | demo | test | lint | bench | clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test lint bench clean
+.DELETE_ON_ERROR:
+
+install: $(STAMP)
+
+# torch goes first, at its pinned version: a bare resolve may draw another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "sitsfuse needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1); try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	  exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,scale,report,test,lint]"
+	@touch $@
+
+demo: install
+	$(BIN)/sitsfuse demo -o demo-output
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/accuracy.py
+
+clean:
+	rm -rf $(VENV) demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Fuse sparse sharp and dense coarse satellite image time series."""

@@ -1,0 +1,82 @@
+"""Linear interpolation in time between the nearest valid images."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def days(times: npt.ArrayLike, date: np.datetime64) -> npt.NDArray[np.float64]:
+    """Signed days from ``date`` to each of ``times``."""
+    delta = np.asarray(times, dtype="datetime64[s]") - np.datetime64(date, "s")  # type: ignore[call-overload]
+    return np.asarray(delta / np.timedelta64(1, "D"), dtype=np.float64)
+
+
+def temporal_weights(valid: BoolArray, offsets: npt.NDArray[np.float64]) -> FloatArray:
+    """Weight of each image when interpolating to day 0, per pixel.
+
+    Linear in time between the nearest valid image before and the nearest valid one after; where one side has none,
+    the nearest of the other is held.
+
+    Parameters
+    ----------
+    valid
+        (time, ...) bool.
+    offsets
+        (time,) signed days from the date to predict to each image, increasing.
+
+    Returns
+    -------
+    weights
+        (time, ...) float32, ≥ 0; they sum to 1 where any image is valid and to 0 elsewhere.
+    """
+    n = len(offsets)
+    shape = valid.shape[1:]
+    before = np.full(shape, -1, np.int32)
+    after = np.full(shape, -1, np.int32)
+    for i in np.flatnonzero(offsets <= 0):
+        before[valid[i]] = i
+    for i in np.flatnonzero(offsets > 0)[::-1]:
+        after[valid[i]] = i
+    distance = np.abs(offsets)
+    gap_before = np.where(before >= 0, distance[before], np.inf)
+    gap_after = np.where(after >= 0, distance[after], np.inf)
+    with np.errstate(invalid="ignore"):
+        # One-sided: the other gap is infinite, and the share of the near side is 1.
+        share_before = np.where(
+            np.isinf(gap_after), 1.0, np.where(np.isinf(gap_before), 0.0, gap_after / (gap_before + gap_after))
+        )
+    weights = np.zeros((n, *shape), np.float32)
+    for weight, k in zip(weights, range(n), strict=True):
+        weight[before == k] = share_before[before == k]
+        weight[after == k] = (1.0 - share_before)[after == k]
+    return weights
+
+
+def interpolate(values: FloatArray, valid: BoolArray, offsets: npt.NDArray[np.float64]) -> tuple[FloatArray, BoolArray]:
+    """Interpolate images to day 0.
+
+    Parameters
+    ----------
+    values
+        (time, band, y, x) float32.
+    valid
+        (time, y, x) bool.
+    offsets
+        (time,) signed days, increasing.
+
+    Returns
+    -------
+    values, valid
+        (band, y, x) float32, NaN where no image is valid; (y, x) bool.
+    """
+    weights = temporal_weights(valid, offsets)
+    out: FloatArray = np.zeros(values.shape[1:], np.float32)
+    for image, weight in zip(values, weights, strict=True):
+        out += np.where(weight > 0, image, 0) * weight
+    any_valid: BoolArray = np.asarray(valid.any(axis=0), dtype=bool)
+    out[:, ~any_valid] = np.nan
+    return out, any_valid
