@@ -1,0 +1,164 @@
+"""A path in, a series or a site out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ..errors import InputError
+from ..series import check, make_site
+from .geotiff import read_geotiffs
+from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
+
+__all__ = ["open_pair", "open_series", "open_site", "read_geotiffs", "read_zarr", "series_names"]
+
+PathOrSeries = str | Path | xr.Dataset
+
+
+def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
+    """Open a series lazily.
+
+    Parameters
+    ----------
+    path
+        A Zarr group, a folder of GeoTIFFs, or a series, which is checked and passes through.
+    **options
+        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`; a Zarr store needs none.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    InputError
+        If there is no series at ``path`` or it breaks the conventions.
+    """
+    if isinstance(path, xr.Dataset):
+        return check(path)
+    path = Path(path)
+    if not path.exists():
+        raise InputError(path, "does not exist", "check the path")
+    names = series_names(path)
+    if names:
+        raise InputError(path, f"is a site, not a series (it holds {', '.join(names)})", f"give {path / names[0]}")
+    series = read_zarr(path) if is_zarr(path) else read_geotiffs(path, **options)
+    return series.assign_attrs(source=str(path))
+
+
+def open_site(
+    path: str | Path, target: str = "target", target_options: Mapping[str, Any] | None = None, **options: Any
+) -> xr.DataTree:
+    """Open a site lazily.
+
+    Parameters
+    ----------
+    path
+        A Zarr store with the groups ``guide``, ``target`` and, optionally, ``reference``, or a folder that holds
+        such folders, each a folder of GeoTIFFs or a Zarr group.
+    target
+        Name of the target series: a site may hold several, such as ``target_x5``.
+    target_options
+        Options for the target alone, on top of ``options``.
+    **options
+        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`, for all series.
+
+    Returns
+    -------
+    xarray.DataTree
+        Whatever its name on disk, the target is the group ``target``.
+
+    Raises
+    ------
+    InputError
+        Naming the file or folder at fault.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(path, "is no folder" if path.exists() else "does not exist", "give the folder of a site")
+    names = series_names(path)
+    for name in ("guide", target):
+        if name not in names:
+            known = ", ".join(names) or "no series"
+            others = [n for n in names if n.startswith("target")]
+            mend = f"choose a target: {', '.join(others)}" if name == target and others else f"add {path / name}"
+            raise InputError(path, f"has no {name}/ (it holds {known})", mend)
+    attrs = {k: v for k, v in (zarr_attrs(path) if is_zarr(path) else {}).items() if k != "ratio"}
+    return _site(
+        path / "guide",
+        path / target,
+        path / "reference" if "reference" in names else None,
+        {"name": path.resolve().name.removesuffix(".zarr")} | attrs,
+        options,
+        target_options,
+    )
+
+
+def open_pair(
+    guide: PathOrSeries,
+    target: PathOrSeries,
+    reference: PathOrSeries | None = None,
+    target_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> xr.DataTree:
+    """Join series to a site.
+
+    Parameters
+    ----------
+    guide, target, reference
+        Each a path or a series, as :func:`open_series` takes it.
+    target_options
+        Options for the target alone, on top of ``options``.
+    **options
+        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`, for all series.
+
+    Raises
+    ------
+    InputError
+        Naming the file or folder at fault.
+    """
+    return _site(guide, target, reference, {}, options, target_options)
+
+
+def series_names(path: str | Path) -> list[str]:
+    """Names of the series in a site; none if ``path`` is no site.
+
+    Parameters
+    ----------
+    path
+        A folder or a Zarr store.
+    """
+    path = Path(path)
+    if is_zarr(path):
+        return _known(zarr_groups(path))
+    return _known(sorted(p.name for p in path.iterdir() if p.is_dir())) if path.is_dir() else []
+
+
+def _known(names: list[str]) -> list[str]:
+    """The names that are a role in a site, in the order guide, targets, reference."""
+    targets = [n for n in names if n.startswith("target")]
+    return [n for n in ("guide", *targets, "reference") if n in names]
+
+
+def _site(
+    guide: PathOrSeries,
+    target: PathOrSeries,
+    reference: PathOrSeries | None,
+    attrs: dict[str, Any],
+    options: dict[str, Any],
+    target_options: Mapping[str, Any] | None,
+) -> xr.DataTree:
+    given = {"guide": guide, "target": target} | ({} if reference is None else {"reference": reference})
+    own = {"target": dict(target_options or {})}
+    opened = {role: open_series(source, **options | own.get(role, {})) for role, source in given.items()}
+    try:
+        return make_site(**opened, **attrs)
+    except InputError as error:
+        # The model knows roles; the user knows paths.
+        source = given.get(str(error.where))
+        if source is None or isinstance(source, xr.Dataset):
+            raise
+        raise InputError(source, error.problem, error.mend) from error

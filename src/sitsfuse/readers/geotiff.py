@@ -1,0 +1,496 @@
+"""A folder of GeoTIFFs, one per date, as a lazy series.
+
+Opening reads the headers only. The pixels are behind two small array-likes, :class:`_Images` and :class:`_Clear`,
+that hold nothing but paths and numbers, so that dask can send them to any worker, and that read windows: dask merges
+the slice of a chunk into the read, hence a tile with a halo costs its own pixels and not those of nine chunks (as
+long as it is taken in one step, ``isel(time=…, y=…, x=…)``, and computed by itself).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# Not rioxarray: it decodes with one scale and one offset per file, while ours may differ by band.
+import rasterio
+import xarray as xr
+from dask.array import from_array
+from dask.base import tokenize
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from ..errors import InputError
+from ..grid import check_unrotated, same_grid
+from ..series import check, make_series
+
+COMPANIONS = ("_mask", "_uncertainty", "_weights")
+"""Endings of the files that belong to an image and are none themselves."""
+
+BandNames = Mapping[str, str | int] | Sequence[str]
+
+_DEFAULT_DATE = r"(?<!\d)(?P<date>\d{4}-\d{2}-\d{2}|\d{8})(?!\d)"
+_DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": r"[^\W\d_]{3}", "B": r"[^\W\d_]+", "f": r"\d{1,6}"}
+_DIRECTIVES |= dict.fromkeys("ymdHMS", r"\d{2}")
+
+
+def read_geotiffs(
+    folder: str | Path,
+    *,
+    date_pattern: str | None = None,
+    bands: BandNames | None = None,
+    chunk: int = 1024,
+) -> xr.Dataset:
+    """Open a folder of GeoTIFFs, one per date, as a lazy series.
+
+    Parameters
+    ----------
+    folder
+        Holds one ``*.tif`` or ``*.tiff`` per date. ``NAME_mask.tif`` beside ``NAME.tif`` is its mask: 0 is clear,
+        anything else and nodata are invalid. ``*_uncertainty.tif``, ``*_weights.tif`` and hidden files are skipped.
+    date_pattern
+        How to find the date in a file's name (without its suffix); by default the first YYYYMMDD or YYYY-MM-DD that
+        is a date. With a ``%`` it is a `strptime` format, looked for anywhere in the name, such as ``A%Y%j``; else
+        a regular expression with the named groups ``year``, ``month`` and ``day``, or one group ``date`` that holds
+        YYYYMMDD or YYYY-MM-DD.
+    bands
+        A mapping {name: band description or 1-based index} selects and renames bands. A sequence of names selects
+        them, if all are descriptions, else it names the bands in the order of the file. Bands with neither name nor
+        description are called band1, band2 …
+    chunk
+        Side of a dask chunk, in pixels; a chunk holds all bands of one date.
+
+    Returns
+    -------
+    xarray.Dataset
+        A lazy series. Scale and offset of each band are applied; ``reflectance`` is NaN where a band has nodata (or
+        is not finite) and keeps its values under the mask; ``valid`` is false where any band has nodata or the
+        mask is not clear. Coordinate ``product`` (time): the file names.
+
+    Raises
+    ------
+    InputError
+        If the folder or a file in it cannot be used; reading a damaged block raises it, too, when computed.
+    """
+    folder = Path(folder)
+    if chunk < 1:
+        raise InputError("chunk", f"is {chunk}", "give a positive number of pixels")
+    dated = _dated_files(folder, date_pattern)
+    images = [_header(path, masks, bands) for _, path, masks in dated]
+    first = images[0]
+    for other in images[1:]:
+        _check_alike(other, first)
+    stack = _Images(tuple(images))
+    clear = _Clear(stack)
+    # Modification times, so that a file that was replaced is not taken for the old one by a cluster's cache.
+    token = tokenize(stack, [p.stat().st_mtime_ns for i in images for p in (i.path, i.mask) if p], chunk)
+    size = tuple(min(chunk, n) for n in stack.shape[2:])
+    chunks = (1, stack.shape[1], *size)
+    reflectance = _lazy(stack, chunks, f"geotiff-{token}")
+    valid = _lazy(clear, (1, *size), f"geotiff-valid-{token}")
+    box = GeoBox(first.shape, first.transform, first.crs)
+    series = make_series(reflectance, valid, [time for time, _, _ in dated], first.names, box)
+    products = np.array([path.name for _, path, _ in dated], dtype=np.dtypes.StringDType())
+    return check(series.assign_coords(product=("time", products)), folder)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What a header says: where an image is and how to decode it."""
+
+    path: Path
+    mask: Path | None
+    names: tuple[str, ...]
+    indexes: tuple[int, ...]
+    """1-based, one per name."""
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: tuple[float | None, ...]
+    may_be_invalid: bool
+    """Whether the pixels themselves can be invalid: they have nodata, NaN or a mask inside the file."""
+    inner_mask: bool
+    shape: tuple[int, int]
+    transform: rasterio.Affine
+    crs: str
+    """EPSG code where there is one, else well-known text."""
+
+    def read(self, window: Window) -> npt.NDArray[np.float32]:
+        """(band, y, x), NaN where a band has nodata."""
+        with _opened(self.path) as source:
+            out = np.empty((len(self.indexes), window.height, window.width), np.float32)
+            for i, index in enumerate(self.indexes):
+                raw = source.read(index, window=window)
+                # In float64: the float32 nearest to value × scale + offset, as another reader finds it.
+                value = raw * np.float64(self.scales[i]) + self.offsets[i]
+                value[_missing(raw, self.nodata[i])] = np.nan
+                out[i] = value
+        return out
+
+    def clear(self, window: Window) -> npt.NDArray[np.bool_]:
+        """(y, x), whether all bands are there and the mask is clear."""
+        ok = np.ones((window.height, window.width), bool)
+        if self.may_be_invalid:
+            with _opened(self.path) as source:
+                for index, nodata in zip(self.indexes, self.nodata, strict=True):
+                    ok &= ~_missing(source.read(index, window=window), nodata)
+                if self.inner_mask:
+                    ok &= source.dataset_mask(window=window) > 0
+        if self.mask is not None:
+            with _opened(self.mask) as source:
+                for index, nodata in zip(source.indexes, source.nodatavals, strict=True):
+                    raw = source.read(index, window=window)
+                    ok &= (raw == 0) & ~_missing(raw, nodata)
+        return ok
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of all dates as one array-like (time, band, y, x), read by windows."""
+
+    images: tuple[_Image, ...]
+
+    dtype = np.dtype(np.float32)
+    ndim = 4
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        first = self.images[0]
+        return (len(self.images), len(first.names), *first.shape)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
+        times, bands, rows, cols = key
+        window, inner = _window((rows, cols), self.shape[2:])
+        found = [image.read(window)[bands][(..., *inner)] for image in _chosen(self.images, times)]
+        if not found:
+            return np.asarray(np.broadcast_to(np.float32(0), self.shape)[key])
+        return found[0] if isinstance(times, int | np.integer) else np.stack(found)
+
+
+@dataclass(frozen=True)
+class _Clear:
+    """Whether the pixels of a stack are valid, as one array-like (time, y, x), read by windows."""
+
+    stack: _Images
+
+    dtype = np.dtype(bool)
+    ndim = 3
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.stack.shape[0], *self.stack.shape[2:])
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.bool_]:
+        times, rows, cols = key
+        window, inner = _window((rows, cols), self.shape[1:])
+        found = [image.clear(window)[inner] for image in _chosen(self.stack.images, times)]
+        if not found:
+            return np.asarray(np.broadcast_to(np.False_, self.shape)[key])
+        return found[0] if isinstance(times, int | np.integer) else np.stack(found)
+
+
+def _lazy(source: _Images | _Clear, chunks: tuple[int, ...], name: str) -> Any:
+    """A dask array of an array-like, made without reading from it."""
+    meta = np.empty((0,) * source.ndim, source.dtype)
+    return from_array(source, chunks, name=name, meta=meta)  # type: ignore[no-untyped-call]
+
+
+def _chosen(images: Sequence[_Image], times: Any) -> list[_Image]:
+    """The images at an integer, a slice or a list of positions."""
+    return [images[i] for i in np.atleast_1d(np.arange(len(images))[times])]
+
+
+def _window(key: tuple[Any, Any], shape: Sequence[int]) -> tuple[Window, tuple[Any, Any]]:
+    """The window that covers an index of rows and columns, and the index within it."""
+    starts, sizes, inner = [], [], []
+    for index, n in zip(key, shape, strict=True):
+        places = np.arange(n)[index]
+        low = int(places.min()) if places.size else 0
+        starts.append(low)
+        sizes.append(int(places.max()) + 1 - low if places.size else 1)
+        if isinstance(index, slice) and places.size and (index.step or 1) == 1:
+            inner.append(slice(None))
+        else:
+            inner.append(places - low)
+    if all(isinstance(i, np.ndarray) and i.ndim == 1 for i in inner):
+        inner = list(np.ix_(*inner))  # dask's keys are orthogonal, NumPy's are not
+    return Window(starts[1], starts[0], sizes[1], sizes[0]), (inner[0], inner[1])
+
+
+def _missing(raw: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    """Where a band holds nodata, NaN or infinity."""
+    missing = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
+    if nodata is not None and np.isfinite(nodata):
+        with np.errstate(over="ignore"):  # a float64 nodata of a float32 file
+            missing |= raw == nodata
+    return missing
+
+
+@contextmanager
+def _opened(path: Path, *, whole_header: bool = False) -> Iterator[rasterio.DatasetReader]:
+    """An open dataset; whatever GDAL cannot read becomes an InputError that names the file.
+
+    With ``whole_header``, so does what GDAL only warns of: a header cut short, which may have lost scale and nodata.
+    """
+    lost = _LostTags()
+    logger = logging.getLogger("rasterio")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            if whole_header:
+                logger.addHandler(lost)
+            source = rasterio.open(path)
+        with source:
+            lost.check()
+            yield source
+    except (RasterioError, OSError) as error:
+        raise InputError(
+            path, "cannot be read (truncated, damaged or no GeoTIFF)", "copy or download it again"
+        ) from error
+    finally:
+        logger.removeHandler(lost)
+
+
+class _LostTags(logging.Handler):
+    """Listens, in its own thread, for GDAL's warning that it could not read a part of a header."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found = ""
+        self.thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note what GDAL says."""
+        if record.thread == self.thread and "IO error during reading" in record.getMessage():
+            self.found = record.getMessage()
+
+    def check(self) -> None:
+        """Raise OSError if something was lost."""
+        if self.found:
+            raise OSError(self.found)
+
+
+# --- names and dates -------------------------------------------------------------------------------------------
+
+
+def _dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.datetime64, Path, Path | None]]:
+    """Date, image and mask of each image in a folder, sorted by date."""
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(folder, what, "give a folder with one GeoTIFF per date")
+    files = [
+        p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and not p.name.startswith(".")
+    ]
+    by_stem = {p.stem.lower(): p for p in files}
+    images = [p for p in files if not p.stem.lower().endswith(COMPANIONS)]
+    if not images:
+        raise InputError(folder, "holds no GeoTIFF", "give a folder with one *.tif per date (YYYYMMDD in its name)")
+    pattern = _compiled(date_pattern)
+    found: dict[np.datetime64, Path] = {}
+    for path in images:
+        date = _date(path.stem, pattern, date_pattern)
+        if date is None:
+            wanted = f"matching {date_pattern!r}" if date_pattern else "(YYYYMMDD or YYYY-MM-DD)"
+            raise InputError(
+                path, f"has no date {wanted} in its name", "rename it, move it away or give --date-pattern"
+            )
+        if date in found:
+            raise InputError(
+                path,
+                f"has the same date as {found[date].name} ({str(date)[:10]})",
+                "keep one file per date, with all its bands",
+            )
+        found[date] = path
+    return [(date, found[date], by_stem.get(f"{found[date].stem.lower()}_mask")) for date in sorted(found)]
+
+
+def _compiled(date_pattern: str | None) -> re.Pattern[str]:
+    """The regular expression of a date pattern, which finds a strptime format as the group ``date``."""
+    if date_pattern is None:
+        return re.compile(_DEFAULT_DATE)
+    if "%" in date_pattern:
+        pieces = re.split(r"(%.?)", date_pattern)
+        unknown = [p for p in pieces[1::2] if p != "%%" and p[1:] not in _DIRECTIVES]
+        if unknown:
+            raise InputError("--date-pattern", f"{date_pattern!r} holds {unknown[0]}", "use %Y %y %m %d %j %b %H %M %S")
+        body = "".join((_DIRECTIVES.get(p[1:], "%") if i % 2 else re.escape(p)) for i, p in enumerate(pieces))
+        directives = set(pieces[1::2])
+        month_and_day = "%d" in directives and directives & {"%m", "%b", "%B"}
+        if not (directives & {"%Y", "%y"} and ("%j" in directives or month_and_day)):
+            raise InputError(
+                "--date-pattern", f"{date_pattern!r} gives no full date", "add %Y and %j, or %Y, %m and %d"
+            )
+        return re.compile(rf"(?<!\d)(?P<date>{body})(?!\d)")
+    try:
+        pattern = re.compile(date_pattern)
+    except re.error as error:
+        raise InputError(
+            "--date-pattern", f"{date_pattern!r} is no regular expression ({error})", "mend it or use e.g. %Y%j"
+        ) from None
+    groups = set(pattern.groupindex)
+    if not (groups >= {"year", "month", "day"} or "date" in groups):
+        raise InputError(
+            "--date-pattern",
+            f"{date_pattern!r} has no groups (?P<year>…), (?P<month>…) and (?P<day>…), nor one (?P<date>…)",
+            "name them so, or use a strptime format such as %Y%j",
+        )
+    return pattern
+
+
+def _date(stem: str, pattern: re.Pattern[str], given: str | None) -> np.datetime64 | None:
+    """The first date in a name."""
+    for match in pattern.finditer(stem):
+        parts = match.groupdict()
+        if given and "%" in given:
+            text, layout = parts["date"], given
+        elif parts.get("year"):
+            text, layout = "-".join(parts[p] or "" for p in ("year", "month", "day")), "%Y-%m-%d"
+        else:
+            text, layout = (parts["date"] or "").replace("-", ""), "%Y%m%d"
+        try:
+            date = datetime.strptime(text, layout)
+        except ValueError:
+            continue
+        if 1900 <= date.year < 2200:
+            return np.datetime64(date, "ns")
+    return None
+
+
+# --- headers ---------------------------------------------------------------------------------------------------
+
+
+def _header(path: Path, mask: Path | None, bands: BandNames | None) -> _Image:
+    """Read and check the header of an image and of its mask."""
+    with _opened(path, whole_header=True) as source:
+        colours = source.colorinterp
+        data = [i for i in source.indexes if colours[i - 1] != ColorInterp.alpha]
+        chosen = _choose(path, {i: source.descriptions[i - 1] for i in data}, bands)
+        transform, crs, shape = source.transform, source.crs, (source.height, source.width)
+        if crs is None or transform.is_identity:
+            what = "no CRS" if crs is None else "no geotransform"
+            raise InputError(path, f"has {what}", "georeference it, e.g. with gdal_translate -a_srs … -a_ullr …")
+        indexes = tuple(chosen.values())
+        pick = [i - 1 for i in indexes]
+        nodata = tuple(source.nodatavals[i] for i in pick)
+        dtypes = [np.dtype(source.dtypes[i]) for i in pick]
+        if any(d.kind == "c" for d in dtypes):
+            raise InputError(path, "holds complex numbers", "give reflectances, as integers or floats")
+        inner_mask = any(MaskFlags.per_dataset in source.mask_flag_enums[i] for i in pick)
+        image = _Image(
+            path=path,
+            mask=mask,
+            names=tuple(chosen),
+            indexes=indexes,
+            scales=tuple(float(source.scales[i]) for i in pick),
+            offsets=tuple(float(source.offsets[i]) for i in pick),
+            nodata=nodata,
+            may_be_invalid=inner_mask or any(n is not None for n in nodata) or any(d.kind == "f" for d in dtypes),
+            inner_mask=inner_mask,
+            shape=shape,
+            transform=transform,
+            crs=f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt(),
+        )
+    check_unrotated(_box(image), path)
+    if mask is not None:
+        _check_mask(mask, image)
+    return image
+
+
+def _choose(path: Path, descriptions: Mapping[int, str | None], bands: BandNames | None) -> dict[str, int]:
+    """Names and 1-based indexes of the bands to read."""
+    have = {name: index for index, name in descriptions.items() if name}
+    listed = ", ".join(name or f"band {i}" for i, name in descriptions.items())
+    if len(have) < sum(1 for name in descriptions.values() if name):
+        raise InputError(path, f"names a band twice ({listed})", "give every band its own description")
+    if bands is None:
+        return {name or f"band{i}": i for i, name in descriptions.items()}
+    if isinstance(bands, str) or not bands:
+        raise InputError("bands", f"is {bands!r}", "give a list of names or a mapping {name: description or index}")
+    if isinstance(bands, Mapping):
+        chosen = {}
+        for name, key in bands.items():
+            index = have.get(str(key)) or (int(key) if str(key).isdecimal() else 0)
+            if index not in descriptions:
+                raise InputError(
+                    path, f"has no band {key!r} (for {name!r}; it has: {listed})", "correct the mapping of bands"
+                )
+            chosen[str(name)] = index
+        return chosen
+    names = [str(b) for b in bands]
+    if len(set(names)) < len(names):
+        raise InputError("bands", f"names a band twice ({', '.join(names)})", "give every band its own name")
+    if all(name in have for name in names):
+        return {name: have[name] for name in names}
+    places = list(descriptions)
+    moved = [n for i, n in enumerate(names) if n in have and (i >= len(places) or have[n] != places[i])]
+    if len(names) != len(places) or moved:
+        missing = next(n for n in names if n not in have)
+        raise InputError(
+            path,
+            f"has bands {listed}, but the bands asked for are {', '.join(names)}",
+            f"name one per band of the file, or map {missing!r} to a description or index",
+        )
+    return dict(zip(names, places, strict=True))
+
+
+def _check_alike(image: _Image, first: _Image) -> None:
+    """Raise InputError unless two images of a folder have the same bands and grid."""
+    if image.names != first.names:
+        raise InputError(
+            image.path,
+            f"has bands {', '.join(image.names)}, but {first.path.name} has {', '.join(first.names)}",
+            "describe the bands of all files alike, or map them with --bands",
+        )
+    _check_grid(image.path, _box(image), first.path, _box(first), "give each grid its own folder, or resample")
+
+
+def _check_mask(mask: Path, image: _Image) -> None:
+    """Raise InputError unless a mask can be read, can tell clear pixels and lies on its image's grid."""
+    with _opened(mask, whole_header=True) as source:
+        if source.crs is None and source.transform.is_identity:
+            # A bare mask, as array libraries write it: only its size can tell.
+            box = GeoBox((source.height, source.width), image.transform, image.crs)
+        else:
+            box = GeoBox((source.height, source.width), source.transform, source.crs or image.crs)
+        blind = 0 in source.nodatavals
+    _check_grid(mask, box, image.path, _box(image), "resample the mask to its image's grid (nearest neighbour)")
+    if blind:
+        raise InputError(
+            mask, "declares 0, which means clear, as nodata", "unset that, e.g. with gdal_edit.py -unsetnodata"
+        )
+
+
+def _check_grid(path: Path, box: GeoBox, other: Path, expected: GeoBox, mend: str) -> None:
+    """Raise InputError that says in what the grids of two files differ."""
+    if same_grid(box, expected):
+        return
+    if box.crs != expected.crs:
+        what = f"CRS {_short(box)} differs from that of {other.name} ({_short(expected)})"
+    elif tuple(box.shape) != tuple(expected.shape):
+        what = "size {}×{} differs from that of {} ({}×{})".format(*box.shape, other.name, *expected.shape)
+    else:
+        what = f"lies on another grid than {other.name} (origin {_origin(box)}, not {_origin(expected)})"
+    raise InputError(path, what, mend)
+
+
+def _box(image: _Image) -> GeoBox:
+    return GeoBox(image.shape, image.transform, image.crs)
+
+
+def _short(box: GeoBox) -> str:
+    return "(none)" if box.crs is None else f"EPSG:{box.crs.epsg}" if box.crs.epsg else "(custom)"
+
+
+def _origin(box: GeoBox) -> str:
+    return f"{box.affine.c:.10g} {box.affine.f:.10g}, pixel {box.affine.a:.10g} {box.affine.e:.10g}"
