@@ -1,0 +1,340 @@
+"""What every unit of the land (parcel, wood, road, roof …) looks like on a day.
+
+A unit is a mixture of ground, green and dry matter. Green matter follows a double logistic (Beck et al. 2006)
+shifted and scaled per unit, cut short by harvests, ploughing and mowing; the ground darkens after rain. Inside a unit
+the reflectance is linear in three textures, with coefficients that change with the day::
+
+    reflectance = base + green * (slope * delay + vigour_share * vigour) + rough * roughness
+
+References
+----------
+P. S. A. Beck et al., "Improved monitoring of vegetation dynamics at very high latitudes: a new method using MODIS
+NDVI", Remote Sensing of Environment 100 (2006).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .noise import FloatArray, stream
+
+BANDS = ("blue", "green", "red", "nir")
+YEAR = 365.0
+Spectrum = tuple[float, float, float, float]
+"""Surface reflectance of blue, green, red and nir."""
+
+SOIL: Spectrum = (0.075, 0.108, 0.145, 0.225)
+LITTER: Spectrum = (0.040, 0.055, 0.065, 0.150)
+STUBBLE: Spectrum = (0.090, 0.135, 0.185, 0.300)
+FLOWER: Spectrum = (0.000, 0.060, 0.075, 0.020)
+NEVER = 1e6
+LAST_PLOUGHING = 312.0
+"""Day of the year by which every stubble is ploughed."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A kind of land cover. Days are days of the year."""
+
+    name: str
+    """Name."""
+    share: float = 0.0
+    """Share of the parcels."""
+    ground: Spectrum = SOIL
+    """Spectrum of the background."""
+    leaf: Spectrum = (0.025, 0.058, 0.030, 0.440)
+    """Spectrum under full green cover."""
+    floor: float = 0.0
+    """Green share out of season."""
+    peak: float = 0.0
+    """Green share at the height of the season."""
+    up: float = 100.0
+    """Day of half green-up."""
+    up_width: float = 10.0
+    """Pace of the green-up in days."""
+    down: float = 300.0
+    """Day of half senescence."""
+    down_width: float = 10.0
+    """Pace of the senescence in days."""
+    harvest: float = NEVER
+    """Mean day of the harvest."""
+    flower: float = NEVER
+    """Day of full flower (of yellow flowers)."""
+    mowings: int = 0
+    """Largest number of cuts in a year."""
+    drought: float = 0.0
+    """Share of the green that a dry summer takes."""
+    spread: float = 8.0
+    """Standard deviation of all dates between units, in days."""
+    wet: float = -0.35
+    """Relative change of the ground's brightness when it is wet."""
+    bright: float = 0.18
+    """Standard deviation of the logarithm of the ground's brightness between units."""
+    grain: float = 0.09
+    """Relative roughness of the ground within a unit."""
+    crown: float = 0.0
+    """Relative roughness of the canopy (crowns and their shadows) within a unit."""
+
+
+COVERS: tuple[Cover, ...] = (
+    Cover("wheat", 0.27, floor=0.22, peak=0.93, up=85, up_width=12, down=172, down_width=8, harvest=196),
+    Cover("barley", 0.08, floor=0.25, peak=0.88, up=76, up_width=12, down=155, down_width=8, harvest=178),
+    Cover("rapeseed", 0.09, leaf=(0.028, 0.066, 0.033, 0.49), floor=0.40, peak=0.95, up=68, down=163, down_width=9,
+          harvest=187, flower=104),
+    Cover("maize", 0.16, leaf=(0.024, 0.055, 0.028, 0.46), peak=0.95, up=166, up_width=8, down=258, down_width=9,
+          harvest=274),
+    Cover("sunflower", 0.10, leaf=(0.03, 0.065, 0.036, 0.50), peak=0.90, up=163, up_width=7, down=231, down_width=8,
+          harvest=258, flower=200),
+    Cover("soya", 0.04, leaf=(0.025, 0.062, 0.028, 0.53), peak=0.93, up=176, up_width=8, down=255, down_width=7,
+          harvest=281),
+    Cover("grass", 0.13, leaf=(0.03, 0.072, 0.04, 0.40), floor=0.42, peak=0.86, up=78, up_width=14, down=318,
+          down_width=18, mowings=3, drought=0.55),
+    Cover("alfalfa", 0.04, leaf=(0.025, 0.066, 0.03, 0.50), floor=0.30, peak=0.94, up=80, down=312, down_width=12,
+          mowings=5, drought=0.1),
+    Cover("vineyard", 0.03, leaf=(0.03, 0.06, 0.04, 0.36), floor=0.08, peak=0.50, up=128, down=290, crown=0.05),
+    Cover("fallow", 0.03, floor=0.15, peak=0.45, up=100, up_width=15, down=190, down_width=20, drought=0.4),
+    Cover("woodlot", 0.03, LITTER, (0.022, 0.047, 0.024, 0.36), floor=0.12, peak=0.93, up=106, up_width=6, down=306,
+          down_width=8, spread=4, wet=-0.1, crown=0.20),
+    Cover("deciduous", 0, LITTER, (0.020, 0.044, 0.022, 0.34), floor=0.12, peak=0.95, up=107, up_width=6, down=304,
+          down_width=8, spread=4, wet=-0.1, crown=0.20),
+    Cover("evergreen", 0, LITTER, (0.017, 0.034, 0.020, 0.22), floor=0.88, peak=0.96, up=130, up_width=20, down=300,
+          down_width=25, spread=6, wet=-0.1, crown=0.26),
+    Cover("hedge", 0, LITTER, (0.021, 0.046, 0.025, 0.33), floor=0.25, peak=0.92, up=100, up_width=8, down=308,
+          spread=6, wet=-0.1, crown=0.16),
+    Cover("garden", 0, leaf=(0.03, 0.066, 0.038, 0.36), floor=0.45, peak=0.75, up=85, up_width=12, down=310,
+          down_width=15, drought=0.25, crown=0.24),
+    Cover("road", 0, (0.095, 0.108, 0.118, 0.150), wet=-0.15, bright=0.1, grain=0.04),
+    Cover("track", 0, (0.120, 0.160, 0.195, 0.270), floor=0.2, peak=0.35, up=90, down=200, drought=0.5, bright=0.12),
+    Cover("tile roof", 0, (0.080, 0.112, 0.205, 0.280), wet=-0.08, bright=0.2, grain=0.0),
+    Cover("grey roof", 0, (0.150, 0.165, 0.175, 0.210), wet=-0.08, bright=0.3, grain=0.0),
+    Cover("metal roof", 0, (0.360, 0.385, 0.395, 0.420), wet=-0.05, bright=0.2, grain=0.0),
+    Cover("water", 0, (0.036, 0.046, 0.030, 0.013), wet=0.45, bright=0.1, grain=0.03),
+)  # fmt: skip
+COVER = {cover.name: i for i, cover in enumerate(COVERS)}
+CROPS = np.array([c.share for c in COVERS]) / sum(c.share for c in COVERS)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Properties of every unit, each (unit,) unless said otherwise."""
+
+    cover: npt.NDArray[np.uint8]
+    """Index into COVERS."""
+    shift: FloatArray
+    """Days by which the unit's season is late."""
+    vigour: FloatArray
+    """Factor of the green share in season."""
+    bright: FloatArray
+    """Factor of the ground's reflectance."""
+    tint: FloatArray
+    """(unit, 2) relative change of the spectra: from blue to nir, and of the leaves' nir."""
+    harvest: FloatArray
+    """Day of the year of the harvest."""
+    plough: FloatArray
+    """Day of the year of the ploughing."""
+    regrowth: FloatArray
+    """Green share of weeds or a catch crop after the harvest."""
+    mown: FloatArray
+    """(unit, cut) days of the year of the cuts, in order."""
+    drainage: FloatArray
+    """Factor of the effect of rain."""
+    place: FloatArray
+    """(unit, 2) position in kilometres, for the rain."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weather:
+    """The rain that fell: the same for a seed whatever the dates asked."""
+
+    day: FloatArray
+    """(event,) day of each rain."""
+    depth: FloatArray
+    """(event,) how far it wets the ground, 1 = soaked."""
+    wave: FloatArray
+    """(event, 3) wave vector (per km) and phase of its pattern over the region."""
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """Coefficients of the reflectance on one day."""
+
+    base: FloatArray
+    """(band, unit) reflectance."""
+    green: FloatArray
+    """(band, unit) change of reflectance from bare to fully green."""
+    rough: FloatArray
+    """(band, unit) change of reflectance per unit of roughness."""
+    slope: FloatArray
+    """(unit,) change of the green share per unit of delay."""
+    vigour: FloatArray
+    """(unit,) change of the green share per unit of vigour."""
+
+
+def draw_units(seed: int, cover: npt.NDArray[np.uint8], place: FloatArray) -> Units:
+    """Draw the properties of units of the given covers and places."""
+    rng = stream(seed, "units")
+    n = cover.size
+
+    def normal(std: npt.ArrayLike = 1.0, columns: int | None = None) -> FloatArray:
+        shape = n if columns is None else (n, columns)
+        return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.asarray(std, np.float32), np.float32)
+
+    spread = _of("spread")[cover]
+    harvest = _of("harvest")[cover] + normal(spread)
+    # A quarter is cut while still green, as silage or fodder: the abrupt changes of a series.
+    harvest -= np.where(rng.random(n) < 0.25, rng.uniform(15, 45, n), 0)
+    # A third of the stubbles is ploughed within days, the rest weeks or months later.
+    wait = np.where(rng.random(n) < 0.35, rng.uniform(1, 12, n), rng.uniform(15, 110, n))
+    regrowth = np.where(rng.random(n) < 0.3, rng.uniform(0.35, 0.8, n), rng.uniform(0.02, 0.3, n))
+    return Units(
+        cover=cover,
+        shift=normal(spread),
+        vigour=np.clip(1 + normal(0.09), 0.6, 1.06),
+        bright=np.exp(normal(_of("bright")[cover])),
+        tint=normal((0.06, 0.07), 2),
+        harvest=harvest.astype(np.float32),
+        plough=np.maximum(np.minimum(harvest + wait, LAST_PLOUGHING), harvest + 1).astype(np.float32),
+        regrowth=regrowth.astype(np.float32),
+        mown=_cuts(rng, cover),
+        drainage=np.clip(1 + normal(0.2), 0.3, 1.6),
+        place=place,
+    )
+
+
+def draw_weather(seed: int, last: float) -> Weather:
+    """Draw rains every eight days on average, from two months before the year to day ``last``."""
+    rng = stream(seed, "rain")
+    rows = []
+    day = -60.0
+    while day < last:
+        day += rng.exponential(8.0)
+        angle, wavelength = rng.uniform(0, 2 * np.pi), rng.uniform(6, 30)
+        wave = 2 * np.pi / wavelength
+        rows.append((day, rng.uniform(0.2, 1.2), wave * np.cos(angle), wave * np.sin(angle), rng.uniform(0, 2 * np.pi)))
+    table = np.array(rows, np.float32)
+    return Weather(table[:, 0], table[:, 1], table[:, 2:])
+
+
+def moisture(weather: Weather, place: FloatArray, day: float) -> FloatArray:
+    """(place,) wetness of the ground in [0, 1): soaked by each rain, dried within days."""
+    recent = np.flatnonzero((weather.day <= day) & (weather.day > day - 30))
+    total = np.zeros(len(place), np.float32)
+    for i in recent:
+        pattern = 0.6 + 0.4 * np.cos(place @ weather.wave[i, :2] + weather.wave[i, 2])
+        total += weather.depth[i] * np.exp(-(day - weather.day[i]) / 4.0) * pattern
+    return np.asarray(1 - np.exp(-1.5 * total), np.float32)
+
+
+def growth(units: Units, day: float) -> tuple[FloatArray, FloatArray]:
+    """(unit,) shares of green and of ripe, dry matter as if nothing were ever harvested or mown."""
+    c = units.cover
+    t = np.float32(day % YEAR) - units.shift
+    rise = _logistic((t - _of("up")[c]) / _of("up_width")[c])
+    fall = _logistic((_of("down")[c] - t) / _of("down_width")[c])
+    floor, peak = _of("floor")[c], _of("peak")[c]
+    green = floor + (peak - floor) * rise * fall
+    # Crops die off whole; other plants go back to their floor.
+    crop = _of("harvest")[c] < NEVER / 2
+    green = np.where(crop & (t > _of("harvest")[c] - 60), green * fall, green)
+    green = green * units.vigour * (1 - _of("drought")[c] * _dry_season(t))
+    ripe = np.where(crop, 0.9 * peak * units.vigour * rise * (1 - fall), 0)
+    return np.clip(green, 0, 1).astype(np.float32), ripe.astype(np.float32)
+
+
+def appear(units: Units, weather: Weather, day: float) -> Appearance:
+    """Coefficients of every unit's reflectance on a day.
+
+    Parameters
+    ----------
+    units
+        The units.
+    weather
+        The rains.
+    day
+        Days since the first of January of the first year.
+    """
+    c = units.cover
+    today = float(day % YEAR)
+    since = today - units.harvest
+    standing = since < 0
+    ploughed = today >= units.plough
+    growing, ripe = growth(units, day)
+    frost = _logistic((330 - today) / 10)
+    weeds = units.regrowth * _logistic((since - 32) / 8) * frost
+    weeds_after = units.regrowth * _logistic((today - units.plough - 38) / 8) * frost
+    # Winter crops come up again in November.
+    crop = _of("harvest")[c] < NEVER / 2
+    sown = crop * _of("floor")[c] * units.vigour * _logistic((today - 318) / 8)
+    left, hay = _after_cut(units.mown, today)
+    green = np.where(
+        standing, growing * left, np.where(ploughed, np.maximum(weeds_after, sown), np.maximum(weeds, 0.03))
+    )
+    # Dry matter: ripe crops before the harvest, stubble after it, hay after a cut, parched grass.
+    parched = 0.8 * _of("drought")[c] * _dry_season(today) * (1 - green)
+    stubble = np.where(ploughed, 0.06, 0.75 * np.exp(-np.maximum(since, 0) / 70.0))
+    dry = np.where(standing, np.maximum(ripe + hay, parched), stubble * crop)
+    dry = np.clip(dry, 0, 1 - green).astype(np.float32)
+    bare = 1 - green - dry
+
+    wetness = np.clip(moisture(weather, units.place, day) * units.drainage, 0, 1)
+    fresh = np.where(ploughed, 1 - 0.15 * np.exp(-np.maximum(today - units.plough, 0) / 25.0), 1)
+    light = (units.bright * (1 + _of("wet")[c] * wetness) * fresh).astype(np.float32)
+    bloom = np.exp(-(((today - units.shift - _of("flower")[c]) / 10) ** 2)) * green
+    # Shadows of crowns are longer under the low sun of winter.
+    sun = 1 + 0.35 * np.cos(2 * np.pi * (day - 355) / YEAR)
+    base = np.empty((len(BANDS), c.size), np.float32)
+    contrast, rough = np.empty_like(base), np.empty_like(base)
+    for k in range(len(BANDS)):
+        slant = 1 + units.tint[:, 0] * (k / 1.5 - 1)
+        leaf = _spectrum("leaf", k)[c] * (1 + units.tint[:, 1] * (1.0 if k == 3 else -0.5))
+        ground = _spectrum("ground", k)[c] * light * slant
+        straw = np.float32(STUBBLE[k]) * slant * (1 - 0.12 * wetness)
+        base[k] = green * leaf + dry * straw + bare * ground + FLOWER[k] * bloom
+        contrast[k] = leaf + FLOWER[k] * bloom - np.where(dry > bare, straw, ground)
+        grain = bare * ground * (1 + wetness) + 0.7 * dry * straw
+        rough[k] = _of("grain")[c] * grain + _of("crown")[c] * sun * (0.5 + 0.5 * green) * base[k]
+    ahead, behind = growth(units, day + 2)[0], growth(units, day - 2)[0]
+    # The delay texture stands for two days and a half of growth; nothing is left of it once the crop is off.
+    slope = np.where(standing, -(ahead - behind) / 4 * 2.5 * left, 0)
+    vigour = 0.05 * green + 0.25 * green * np.clip(1 - green, 0, 1)
+    return Appearance(base, contrast, rough, slope.astype(np.float32), vigour.astype(np.float32))
+
+
+def _dry_season(day: npt.ArrayLike) -> FloatArray:
+    """How dry the season is, 1 in early August."""
+    return np.asarray(np.exp(-(((np.asarray(day, np.float32) - 215) / 38) ** 2)), np.float32)
+
+
+def _after_cut(mown: FloatArray, today: float) -> tuple[FloatArray, FloatArray]:
+    """(unit,) share of the green that the last cut has left or that has grown since, and hay on the ground."""
+    since = today - mown
+    since = np.where(since < 0, np.float32(NEVER), since).min(axis=1)
+    left = 1 - 0.72 * np.exp(-since / 16)
+    return left.astype(np.float32), (0.3 * np.exp(-since / 5)).astype(np.float32)
+
+
+def _cuts(rng: np.random.Generator, cover: npt.NDArray[np.uint8]) -> FloatArray:
+    """(unit, cut) days of the cuts; NEVER where there is none."""
+    most = max(c.mowings for c in COVERS)
+    first = rng.uniform(118, 165, cover.size)
+    gaps = rng.uniform(28, 62, (cover.size, most))
+    gaps[:, 0] = 0
+    days = first[:, None] + np.cumsum(gaps, axis=1)
+    count = np.ceil(rng.random(cover.size) * _of("mowings")[cover])
+    days[(np.arange(most) >= count[:, None]) | (days > 300)] = NEVER
+    return days.astype(np.float32)
+
+
+def _of(name: str) -> FloatArray:
+    return np.array([getattr(c, name) for c in COVERS], np.float32)
+
+
+def _spectrum(name: str, band: int) -> FloatArray:
+    return np.array([getattr(c, name)[band] for c in COVERS], np.float32)
+
+
+def _logistic(x: npt.ArrayLike) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(np.asarray(x, np.float32), -40, 40))), np.float32)
