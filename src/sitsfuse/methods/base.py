@@ -1,0 +1,155 @@
+"""What a fusion method is: `fit` once per date at LR scale, then a pure predictor called tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from dask.base import is_dask_collection
+
+from ..grid import GridPair
+from ..series import index_of, make_series, with_date
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Times = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A piece of a site, in memory: an HR block with its halo and the LR pixels around it."""
+
+    guide: xr.Dataset
+    """HR series of the block: the predictor's `guides`, in its order."""
+    target: xr.Dataset
+    """LR series of the LR window: the predictor's `targets`, in its order."""
+    grids: GridPair
+    """Grids of the block and the LR window."""
+    diagnostics: frozenset[str] = field(default_factory=frozenset)
+    """Diagnostics that are asked for, e.g. ``weight``."""
+
+    def guide_arrays(self) -> tuple[FloatArray, BoolArray]:
+        """(time, band, y, x) reflectance and (time, y, x) valid of the guides."""
+        return self.guide["reflectance"].values, self.guide["valid"].values
+
+    def target_arrays(self, index: int = 0) -> tuple[FloatArray, BoolArray]:
+        """(band, y, x) reflectance and (y, x) valid of one target image."""
+        image = self.target.isel(time=index)
+        return image["reflectance"].values, image["valid"].values
+
+
+class Predictor(Protocol):
+    """Predicts one date, tile by tile. Pure and pickleable: it travels to a cluster's workers."""
+
+    guides: Times
+    """Dates of the guides that a tile must hold."""
+    targets: Times
+    """Dates of the target images that a tile must hold."""
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What the method chose for this date, for the provenance (JSON-safe)."""
+        ...
+
+    def __call__(self, tile: Tile) -> xr.Dataset:
+        """Predict the block's HR grid.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``reflectance(band, y, x)`` float32, NaN where invalid; ``valid(y, x)`` bool; ``uncertainty(band, y, x)``
+            float32, one standard deviation of the error in reflectance; ``filled(y, x)`` bool, valid without a clear
+            target pixel; and the diagnostics that the tile asks for.
+        """
+        ...
+
+
+class Method(Protocol):
+    """A frozen dataclass: its fields are the method's parameters."""
+
+    name: ClassVar[str]
+    """Name in the registry and on the command line."""
+    paper: ClassVar[str]
+    """Where the method comes from."""
+    min_guides: ClassVar[int]
+    """Fewest guides that the method can work with."""
+
+    def halo(self, ratio: float) -> int:
+        """HR pixels of context that a tile needs on each side, for a ratio."""
+        ...
+
+    def fit(self, site: xr.DataTree, date: np.datetime64) -> Predictor:
+        """Prepare the prediction of one date; where the target series lacks it, `read` interpolates."""
+        ...
+
+
+def result(
+    tile: Tile,
+    reflectance: FloatArray,
+    valid: BoolArray,
+    uncertainty: FloatArray,
+    filled: BoolArray | None = None,
+    **diagnostics: xr.DataArray,
+) -> xr.Dataset:
+    """A predictor's answer on a tile's HR grid; invalid pixels become NaN.
+
+    Parameters
+    ----------
+    tile
+        The tile that was predicted.
+    reflectance, uncertainty
+        (band, y, x) float32.
+    valid, filled
+        (y, x) bool.
+    **diagnostics
+        Further variables.
+    """
+    keep = valid[None]
+    bands = [str(b) for b in (tile.guide if tile.guide.sizes.get("time") else tile.target)["band"].values]
+    stack = make_series(
+        np.where(keep, reflectance, np.float32(np.nan))[None],
+        valid[None],
+        [np.datetime64("1970-01-01")],
+        bands,
+        tile.grids.hr,
+    )
+    out = stack.isel(time=0, drop=True)
+    out["uncertainty"] = ("band", "y", "x"), np.where(keep, uncertainty, np.float32(np.nan)).astype(np.float32)
+    out["filled"] = ("y", "x"), np.zeros_like(valid) if filled is None else filled & valid
+    return out.assign(diagnostics)
+
+
+def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = None) -> xr.Dataset:
+    """Load a window of a series, on the calling thread: tiles and dates are what runs in parallel.
+
+    Parameters
+    ----------
+    series
+        A series, lazy or not.
+    window
+        Rows and columns.
+    times
+        Dates to load, by default all; a date that the series lacks is interpolated in time.
+    """
+    index = range(series.sizes["time"]) if times is None else [_position(series, t) for t in times]
+    known = [i for i in index if i is not None]
+    if times is not None and len(known) < len(times):
+        whole = read(series, window)
+        for time in times:
+            whole = with_date(whole, time)
+        return read(whole, (slice(None), slice(None)), times)
+    # One indexing for all dimensions, with a slice in time: so a lazy series reads no more than the window.
+    in_a_row = known and known == list(range(known[0], known[-1] + 1))
+    when = slice(known[0], known[-1] + 1) if in_a_row else known
+    part = series[["reflectance", "valid"]].isel(time=when, y=window[0], x=window[1])
+    return part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
+
+
+def _position(series: xr.Dataset, time: np.datetime64) -> int | None:
+    """Position of the image of that time, else of that day: guides may have two images of a day."""
+    exact = np.flatnonzero(series["time"].values == time)
+    return int(exact[0]) if exact.size else index_of(series, time)

@@ -1,0 +1,341 @@
+"""Data Driven Interpolation: per pixel and band, a weight for every guide, from networks trained at LR."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ..degrade import down, up_mask
+from ..errors import InputError
+from ..series import group, mtf, pair_of
+from ..timeline import days, temporal_weights
+from . import ddi_select
+from .base import BoolArray, FloatArray, Tile, Times, result
+from .difference import residual, residual_halo, spread_residual
+from .temporal import temporal_spread, weighted_sum
+
+if TYPE_CHECKING:
+    from .ddi_network import Ensemble, LoadedEnsemble, Samples
+
+CHUNK = 1 << 12
+"""Pixels predicted at once: their activations stay in the processor's cache."""
+SCREENING = 0.25
+"""Share of the training steps after which heads and decays are compared."""
+FEWEST_PIXELS = 50
+"""LR pixels below which no network is trained."""
+
+
+@dataclass(frozen=True)
+class DDI:
+    """Each pixel of the target is a linear combination of the same pixel at the guides' dates.
+
+    The weights ``w = w0 + f(x)``, per pixel, band and guide, come from an MLP on all guides' reflectances and validity
+    flags; ``w0`` are the weights of temporal interpolation over the valid guides, and the last layer starts at 0, so
+    that an untrained network is temporal interpolation. It is trained for each date at LR, on the degraded guides
+    against the target, and applied at HR; invalid guides carry no weight, which fills their gaps. Then the
+    residual ``r = C_p - P↓`` is added at HR.
+
+    Blocks of LR pixels are held out in turn, one network per fold, and the mean of the networks predicts. The
+    held-out pixels choose the head, the weight decay and how far to move from temporal interpolation towards the
+    network (`alpha`); guides held out in turn say how much of an LR residual the HR sensor confirms (`strength`).
+
+    References
+    ----------
+    Michel, Hagolle, Inglada, Vinasco, Assessment of spatio-temporal fusion algorithms between the Sentinel-HR and
+    Sentinel-2 (NG) missions, Living Planet Symposium 2022; Michel et al., hal-03643411. Sourced from there: linear
+    combination per pixel, weights from an MLP trained at LR for each date, residual correction, gap-filling. The
+    architecture, the folds and the choices are ours.
+    """
+
+    name: ClassVar[str] = "ddi"
+    paper: ClassVar[str] = "Michel et al. 2022 (reconstructed)"
+    min_guides: ClassVar[int] = 2
+
+    heads: tuple[str, ...] = ("linear", "softmax")
+    """Heads to choose from: linear (free weights), softmax (convex ones). Separate with |."""
+    decays: tuple[float, ...] = (0.03, 0.3)
+    """Weight decays to choose from."""
+    folds: int = 4
+    """Networks in the ensemble, and folds of held-out pixels."""
+    block: int = 3
+    """Side of a held-out block, in LR pixels."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units per hidden layer."""
+    steps: int = 1000
+    """Training steps; candidates are compared after a quarter of them."""
+    rate: float = 1e-2
+    """Largest learning rate of the one-cycle schedule."""
+    pixels: int = 40_000
+    """Most LR pixels to train on; larger scenes are sampled by windows."""
+    strength: float = -1.0
+    """Strength of the residual correction, 0 to 1; negative: chosen per band."""
+    iterations: int = 2
+    """Residual corrections; the second one tightens the match with the target."""
+    seed: int = 0
+    """Seed of the folds, the networks and the sampling."""
+    device: str = "auto"
+    """cpu, cuda, or auto: a GPU if torch sees one."""
+
+    def __post_init__(self) -> None:
+        if self.folds < 2 or self.block < 1 or self.steps < 1 or self.pixels < 1 or self.iterations < 0:
+            raise ValueError("folds must be ≥ 2, block, steps and pixels ≥ 1, iterations ≥ 0")
+        if not self.heads or not self.decays or not self.hidden:
+            raise ValueError("needs at least one head, one decay and one hidden layer")
+
+    def halo(self, ratio: float) -> int:
+        """The reach of the residual corrections."""
+        return max(self.iterations, 1) * residual_halo(ratio)
+
+    def fit(self, site: xr.DataTree, date: np.datetime64) -> DDIPredictor:
+        """Train and choose for one date.
+
+        Parameters
+        ----------
+        site
+            With an image of ``date`` in its target.
+        date
+            The date to predict.
+
+        Raises
+        ------
+        InputError
+            If PyTorch is missing or an option names an unknown head or device.
+        """
+        guide, target = group(site, "guide"), group(site, "target")
+        times = guide["time"].values
+        plain = DDIPredictor(
+            guides=times,
+            targets=np.array([date], times.dtype),
+            mtf=tuple(mtf(target)),
+            iterations=self.iterations,
+            strength=tuple([1.0 if self.strength < 0 else self.strength] * guide.sizes["band"]),
+        )
+        windows = ddi_select.read_windows(guide, target, date, pair_of(site), self.pixels, self.seed)
+        usable = 0 if windows is None else int(windows.usable.sum())
+        if windows is None or usable < FEWEST_PIXELS:
+            return plain
+        return self._choose(plain, windows)
+
+    def _choose(self, plain: DDIPredictor, windows: ddi_select.Windows) -> DDIPredictor:
+        from .ddi_network import Candidate, Samples, Training, train
+
+        ok = windows.usable
+        offsets = days(plain.guides, plain.targets[0])
+        prior = temporal_weights(windows.guide_valid, offsets)
+        samples = Samples(
+            np.ascontiguousarray(windows.guide[:, :, ok]),
+            windows.guide_valid[:, ok],
+            np.ascontiguousarray(prior[:, ok]),
+        )
+        target = np.ascontiguousarray(windows.target[:, ok])
+        folds = ddi_select.block_folds(ok, self.folds, self.block, self.seed)
+        device = pick_device(self.device)
+        how = Training(self.hidden, self.steps, self.rate, self.seed, device)
+        base = np.einsum("tn,tbn->bn", samples.prior, samples.guides)
+        strength = (
+            ddi_select.rehearse(windows, plain.guides)
+            if self.strength < 0
+            else np.full(len(target), self.strength, np.float32)
+        )
+
+        def judge(ensemble: Ensemble) -> ddi_select.Trial:
+            return ddi_select.judge(ok, target, base, *_held_out(ensemble.to(device), samples, folds[ok]))
+
+        k = int(folds[ok].max()) + 1
+        candidates = [Candidate.same(head, decay, k) for head in self.heads for decay in self.decays]
+        screen = dataclasses.replace(how, steps=max(1, int(SCREENING * self.steps)))
+        trials = [judge(e) for e in train(samples, target, folds[ok], candidates, screen)]
+        first, second = ddi_select.pick([t.error for t in trials], [c.heads[0] for c in candidates])
+        chosen = [candidates[i] for i in (first, second) if i is not None]
+        (ensemble,) = train(samples, target, folds[ok], [chosen[0].alternate(chosen[-1])], how)
+        trial = judge(ensemble)
+        choices = {
+            "head": " + ".join(c.heads[0] for c in chosen),
+            "decay": [c.decays[0] for c in chosen],
+            "alpha": round(trial.alpha, 4),
+            "strength": [round(float(s), 4) for s in strength],
+            "held_out_error": {
+                f"{c.heads[0]} {c.decays[0]:g}": round(t.error, 5) for c, t in zip(candidates, trials, strict=True)
+            },
+            "final_error": round(trial.error, 5),
+            "temporal_error": round(trial.base_error, 5),
+            "training_pixels": int(ok.sum()),
+        }
+        return DDIPredictor(
+            plain.guides,
+            plain.targets,
+            plain.mtf,
+            self.iterations,
+            tuple(float(s) for s in strength),
+            ensemble,
+            trial.alpha,
+            ddi_select.at_hr(trial.clear_model, windows.detail),
+            ddi_select.at_hr(trial.cloudy_model, windows.detail),
+            device,
+            choices,
+        )
+
+
+@dataclass(frozen=True)
+class DDIPredictor:
+    """Predicts one date with the trained networks; without networks it is difference interpolation."""
+
+    guides: Times
+    targets: Times
+    mtf: tuple[float, ...]
+    iterations: int
+    strength: tuple[float, ...]
+    """Strength of the residual correction, per band."""
+    ensemble: Ensemble | None = None
+    alpha: float = 0.0
+    """How far to move from temporal interpolation (0) to the networks (1)."""
+    clear_model: FloatArray | None = None
+    """(B, 3): squared error under a clear target from spread², local residual² and a constant."""
+    cloudy_model: FloatArray | None = None
+    """(B, 3): the same where no residual is known (its second column is 0)."""
+    device: str = "cpu"
+    chosen: Mapping[str, Any] | None = None
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """Head, regularisation and strengths, with the held-out errors that chose them."""
+        return self.chosen or {"head": None, "note": "too few clear target pixels to train on"}
+
+    @cached_property
+    def _loaded(self) -> LoadedEnsemble | None:
+        return None if self.ensemble is None else self.ensemble.to(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_loaded"}
+
+    def __call__(self, tile: Tile) -> xr.Dataset:
+        """Predict a tile; see `base.Predictor`. Diagnostic ``weight``: (guide_time, band, y, x) float32."""
+        values, valid = tile.guide_arrays()
+        target, clear = tile.target_arrays()
+        prior = temporal_weights(valid, days(self.guides, self.targets[0]))
+        any_valid = np.asarray(valid.any(axis=0))
+        want = "weight" in tile.diagnostics
+        if self._loaded is None:
+            image = weighted_sum(prior, values)
+            spread = temporal_spread(values, valid, prior)
+            weights = np.repeat(prior[:, None], values.shape[1], axis=1) if want else None
+        else:
+            image, spread, weights = blend(self._loaded, values, valid, prior, self.alpha, want)
+        image, misfit, known = self._correct(image, any_valid, target, clear, tile)
+        seen = up_mask(known, tile.grids)
+        deviation = self._uncertainty(spread, misfit, known, seen, tile)
+        extra = {}
+        if weights is not None:
+            names = ("guide_time", "band", "y", "x")
+            extra["weight"] = xr.DataArray(weights, dims=names, coords={"guide_time": self.guides})
+        return result(tile, image, any_valid, deviation, ~seen, **extra)
+
+    def _correct(
+        self, image: FloatArray, valid: BoolArray, target: FloatArray, clear: BoolArray, tile: Tile
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Add the residual; also give it, and where it is known."""
+        strength = np.array(self.strength, np.float32)[:, None, None]
+        misfit, known = residual(image, valid, target, clear, tile.grids, self.mtf)
+        left = strength * misfit
+        for i in range(self.iterations):
+            added = spread_residual(left, known, tile.grids)
+            image = image + added
+            if i + 1 < self.iterations:
+                # What of the correction is lost when it is seen at LR again.
+                left = left - np.where(known, down(added, valid, tile.grids, self.mtf)[0], np.float32(0))
+        return image, misfit, known
+
+    def _uncertainty(
+        self, spread: FloatArray, misfit: FloatArray, known: BoolArray, seen: BoolArray, tile: Tile
+    ) -> FloatArray:
+        """One standard deviation of the error, from the models that the held-out pixels calibrated."""
+        if self.clear_model is None or self.cloudy_model is None:
+            local = np.abs(spread_residual(np.abs(misfit), known, tile.grids))
+            return np.where(seen, local, spread)
+        square = spread_residual(ddi_select.local_square(misfit, known), known, tile.grids)
+        inputs = (spread**2, np.clip(square, 0, None), np.float32(1))
+        total = np.zeros_like(spread)
+        for i, part in enumerate(inputs):
+            clear, cloudy = (model[:, i, None, None] for model in (self.clear_model, self.cloudy_model))
+            total += np.where(seen, clear, cloudy) * part
+        return np.sqrt(total)
+
+
+def blend(
+    loaded: LoadedEnsemble, values: FloatArray, valid: BoolArray, prior: FloatArray, alpha: float, want_weights: bool
+) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    """``P0 = sum (w0 + alpha (w - w0)) F + alpha b``, in chunks of pixels.
+
+    Parameters
+    ----------
+    loaded
+        The networks.
+    values, valid
+        (T, B, y, x) and (T, y, x), the guides.
+    prior
+        (T, y, x) weights of temporal interpolation.
+    alpha
+        Share of the networks.
+    want_weights
+        Whether to give the weights too.
+
+    Returns
+    -------
+    image, spread, weights
+        (B, y, x) image; (B, y, x) standard deviation over the networks; (T, B, y, x) weights or None.
+    """
+    t, b = values.shape[:2]
+    shape = values.shape[2:]
+    n = math.prod(shape)
+    flat, ok, w0 = values.reshape(t, b, n), valid.reshape(t, n), prior.reshape(t, n)
+    image, spread = np.empty((b, n), np.float32), np.empty((b, n), np.float32)
+    weights = np.empty((t, b, n), np.float32) if want_weights else None
+    for start in range(0, n, CHUNK):
+        part = slice(start, min(start + CHUNK, n))
+        seen, now = ok[:, part], np.ascontiguousarray(w0[:, part])
+        guides = np.where(seen[:, None], flat[:, :, part], np.float32(0))
+        each = loaded.predict(guides, seen, now)
+        base = np.einsum("tn,tbn->bn", now, guides)
+        image[:, part] = base + np.float32(alpha) * (each.mean(axis=0) - base)
+        spread[:, part] = np.float32(alpha) * each.std(axis=0)
+        if weights is not None:
+            w = loaded.weights(guides, seen, now)
+            weights[:, :, part] = now[:, None] + np.float32(alpha) * (w - now[:, None])
+    full = None if weights is None else weights.reshape(t, b, *shape)
+    return image.reshape(b, *shape), spread.reshape(b, *shape), full
+
+
+def pick_device(name: str) -> str:
+    """The torch device for ``cpu``, ``cuda`` or ``auto``."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r}", "cannot be used by torch here", "choose cpu, cuda or auto") from error
+    return name
+
+
+def _held_out(
+    loaded: LoadedEnsemble, samples: Samples, folds: npt.NDArray[np.intp]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(B, N): each pixel by the network that has not seen it; mean and standard deviation over all networks."""
+    _, b, n = samples.shape
+    held, mean, spread = (np.empty((b, n), np.float32) for _ in range(3))
+    for start in range(0, n, CHUNK):
+        part = slice(start, min(start + CHUNK, n))
+        prior = np.ascontiguousarray(samples.prior[:, part])
+        each = loaded.predict(samples.guides[:, :, part], samples.valid[:, part], prior)
+        held[:, part] = np.take_along_axis(each, folds[None, None, part], axis=0)[0]
+        mean[:, part], spread[:, part] = each.mean(axis=0), each.std(axis=0)
+    return held, mean, spread

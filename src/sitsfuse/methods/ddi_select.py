@@ -1,0 +1,350 @@
+"""What DDI learns from held-out LR pixels: samples, folds, and the choice of head, blend and strengths."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import ndimage, optimize
+
+from ..degrade import down, down_halo, up
+from ..grid import GridPair, Window
+from ..series import index_of, mtf
+from ..timeline import days, interpolate
+from .base import BoolArray, FloatArray, Times, read
+
+WINDOW = 64
+"""Side of a training window, in LR pixels."""
+TIE = 0.1
+"""Relative difference of held-out errors below which two heads count as equally good."""
+DETAIL_WINDOWS = 4
+"""Windows on which `Windows.detail` is measured."""
+REHEARSAL_DAYS = 10.0
+"""Longest gap between a guide and the nearest target image for the guide to take part in `rehearse`."""
+REHEARSAL_PIXELS = 100
+"""Fewest LR pixels for that."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Training windows at LR: T guides, B bands, S target images, W windows of (y, x) pixels, padded as invalid."""
+
+    guide: FloatArray
+    """(T, B, W, y, x) degraded guides, 0 where invalid."""
+    guide_valid: BoolArray
+    """(T, W, y, x)."""
+    target: FloatArray
+    """(B, W, y, x) the target image of the date."""
+    usable: BoolArray
+    """(W, y, x) where the target and at least one guide are valid."""
+    series: FloatArray
+    """(S, B, W, y, x) all target images."""
+    series_valid: BoolArray
+    """(S, W, y, x)."""
+    times: Times
+    """(S,) their dates."""
+    detail: FloatArray
+    """(B,) how much larger changes are in the details that LR does not show than in the finest that it shows."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate, judged on held-out pixels."""
+
+    error: float
+    """Error left after a residual correction, in standard deviations of the target."""
+    base_error: float
+    """The same for temporal interpolation."""
+    alpha: float
+    """Best share of the networks."""
+    clear_model: FloatArray
+    """(B, 3), see `DDIPredictor.clear_model`."""
+    cloudy_model: FloatArray
+    """(B, 3)."""
+
+
+def read_windows(
+    guide: xr.Dataset, target: xr.Dataset, date: np.datetime64, pair: GridPair, most: int, seed: int
+) -> Windows | None:
+    """Read and degrade the guides on windows of the LR grid that hold about ``most`` clear target pixels.
+
+    Small scenes are read whole. On large ones windows are drawn at random, so that reading and training cost the same
+    for any size of scene. Returns None if the target has no clear pixel.
+    """
+    when = np.array([date], target["time"].dtype)
+    times = np.union1d(target["time"].values, when) if index_of(target, date) is None else target["time"].values
+    at = int(np.flatnonzero(times.astype("datetime64[D]") == when.astype("datetime64[D]"))[0])
+    mtfs = mtf(target)
+    halo = down_halo(pair.ratio, min(mtfs))
+    cells = _cells(pair)
+    order = np.random.default_rng(seed).permutation(len(cells)) if len(cells) * WINDOW**2 > most else range(len(cells))
+    parts: list[tuple[FloatArray, BoolArray, FloatArray, BoolArray]] = []
+    scales: list[npt.NDArray[np.float64]] = []
+    found = 0
+    for i in order:
+        if found >= most:
+            break
+        rows, cols = cells[i]
+        clear = int(read(target, (rows, cols), when)["valid"].values.sum())
+        if not clear:
+            continue
+        hr = _hr_window(pair, (rows, cols), halo)
+        block, window = read(guide, hr), read(target, (rows, cols), times)
+        grids = pair.crop(hr, (rows, cols))
+        values, valid = down(block["reflectance"].values, block["valid"].values, grids, mtfs)
+        if len(scales) < DETAIL_WINDOWS:
+            scales.append(_change_sizes(block["reflectance"].values, block["valid"].values, values, valid, grids))
+        parts.append((values, valid, window["reflectance"].values, window["valid"].values))
+        found += clear
+    if not parts:
+        return None
+    values, series = (_stack([p[k] for p in parts]) for k in (0, 2))
+    valid, series_valid = (_stack([p[k] for p in parts]).astype(bool) for k in (1, 3))
+    clean = np.where(valid[:, None], values, np.float32(0))
+    usable = series_valid[at] & valid.any(axis=0)
+    return Windows(clean, valid, series[at], usable, series, series_valid, times, _detail(np.concatenate(scales)))
+
+
+def block_folds(usable: BoolArray, k: int, block: int, seed: int) -> npt.NDArray[np.intp]:
+    """Assign square blocks of LR pixels to K folds of about equal size; (W, y, x) int.
+
+    Every fold gets a block with usable pixels, as long as there are enough of them.
+    """
+    w, rows, cols = usable.shape
+    # A network needs pixels to learn from and others to be judged by, however large a block is asked for.
+    while block > 1 and _filled_blocks(usable, block).sum() < k:
+        block //= 2
+    by, bx = -(-rows // block), -(-cols // block)
+    label = np.zeros((w, by, bx), np.intp)
+    filled = _filled_blocks(usable, block)
+    count = int(filled.sum())
+    label[filled] = np.random.default_rng(seed).permutation(np.arange(count) % k)
+    return label.repeat(block, axis=1).repeat(block, axis=2)[:, :rows, :cols]
+
+
+def _filled_blocks(usable: BoolArray, block: int) -> BoolArray:
+    """(W, blocks along y, blocks along x), whether a block has usable pixels."""
+    w, rows, cols = usable.shape
+    by, bx = -(-rows // block), -(-cols // block)
+    padded = np.zeros((w, by * block, bx * block), bool)
+    padded[:, :rows, :cols] = usable
+    return np.asarray(padded.reshape(w, by, block, bx, block).any(axis=(2, 4)), dtype=bool)
+
+
+def judge(
+    usable: BoolArray, target: FloatArray, base: FloatArray, held: FloatArray, mean: FloatArray, spread: FloatArray
+) -> Trial:
+    """How good a candidate is where its networks have not been trained.
+
+    The residual correction will remove what can be seen at LR and leave the details below. One scale up that is: of
+    the held-out errors, remove what 2×2 LR pixels show, and look at what is left. ``alpha`` minimises it, in closed
+    form, for ``base + alpha (mean - base)``: a held-out pixel is known to one network alone, which scatters about the
+    mean of all that will predict, and the power of this scatter is taken off.
+
+    Parameters
+    ----------
+    usable
+        (W, y, x), where the N pixels lie.
+    target, base, held, mean, spread
+        (B, N): the truth, temporal interpolation, the held-out prediction, and mean and standard deviation over the
+        networks.
+    """
+    scale = np.maximum(target.std(axis=1, keepdims=True), 1e-6)
+    wanted = high_pass((target - base) / scale, usable)
+    offered = high_pass((held - base) / scale, usable)
+    power = float((offered**2).sum() - (high_pass((held - mean) / scale, usable) ** 2).sum())
+    alpha = float(np.clip((wanted * offered).sum() / power, 0, 1)) if power > 0 else 0.0
+    left = wanted - alpha * offered
+    error = target - base - alpha * (held - base)
+    detail = left * scale
+    local = np.stack([_on(usable, e) for e in error])
+    square = local_square(local, usable)[:, usable]
+    clear, cloudy = [], []
+    for b in range(len(target)):
+        clear.append(_variance_model((alpha * spread[b]) ** 2, square[b], detail[b]))
+        cloudy.append(_variance_model((alpha * spread[b]) ** 2, np.zeros_like(square[b]), error[b]))
+    return Trial(
+        float(np.sqrt((left**2).mean())),
+        float(np.sqrt((wanted**2).mean())),
+        alpha,
+        np.array(clear, np.float32),
+        np.array(cloudy, np.float32),
+    )
+
+
+def pick(errors: list[float], heads: list[str]) -> tuple[int, int | None]:
+    """The candidate of least error; and the best one with another head, if the two are about as good.
+
+    An ensemble of both heads then errs less than either, and it is safer where the held-out pixels of one noisy LR
+    image cannot tell which is right.
+    """
+    first = int(np.argmin(errors))
+    others = [i for i in range(len(errors)) if heads[i] != heads[first] and errors[i] <= (1 + TIE) * errors[first]]
+    return first, min(others, key=lambda i: errors[i]) if others else None
+
+
+def rehearse(windows: Windows, guide_times: Times) -> FloatArray:
+    """How much of an LR residual the HR sensor confirms, per band, in [0, 1].
+
+    At a guide's date both sensors are known. The other guides are fitted to the target series there (ridge regression,
+    the linear cousin of the networks), and what the fit leaves, ``r = C - P``, is compared with what the guide itself
+    says is missing, ``e = G - P``: the slope of e on r is the share of the residual that is scene and not noise of the
+    LR sensor. Clouds and changes between the two dates only lower it, so the guide that confirms most counts. 1 if no
+    guide has a target image near enough.
+    """
+    t, b = windows.guide.shape[:2]
+    slopes = []
+    for k in range(t):
+        offsets = days(windows.times, guide_times[k])
+        if np.abs(offsets).min() > REHEARSAL_DAYS:
+            continue
+        image, seen = interpolate(windows.series, windows.series_valid, offsets)
+        others = np.arange(t) != k
+        ok = windows.guide_valid[k] & seen & windows.guide_valid[others].any(axis=0)
+        if ok.sum() < REHEARSAL_PIXELS:
+            continue
+        x = _regressors(windows.guide[others][:, :, ok], windows.guide_valid[others][:, ok])
+        target, truth = image[:, ok].T.astype(np.float64), windows.guide[k][:, ok].T.astype(np.float64)
+        fitted = _ridge(x, target)
+        r, e = target - fitted, truth - fitted
+        slopes.append((r * e).sum(axis=0) / np.maximum((r * r).sum(axis=0), 1e-12))
+    if not slopes:
+        return np.ones(b, np.float32)
+    return np.asarray(np.clip(np.max(slopes, axis=0), 0, 1), np.float32)
+
+
+def high_pass(error: npt.NDArray[np.floating], usable: BoolArray) -> FloatArray:
+    """Remove from (B, N) errors what 2×2 LR pixels show: the mean over 3×3 with weights 1 2 1."""
+    weight = _smooth(usable.astype(np.float32))
+    out = np.empty_like(error, np.float32)
+    for b, plane in enumerate(error):
+        image = _on(usable, plane)
+        out[b] = (image - _smooth(image) / np.maximum(weight, 1e-6))[usable]
+    return out
+
+
+def local_square(misfit: FloatArray, known: BoolArray) -> FloatArray:
+    """Mean of the squared residual over 3×3 LR pixels with weights 1 2 1; (B, ..., y, x)."""
+    weight = np.maximum(_smooth(known.astype(np.float32)), 1e-6)
+    return np.stack([_smooth(np.where(known, plane**2, 0).astype(np.float32)) / weight for plane in misfit])
+
+
+def at_hr(model: FloatArray, detail: FloatArray) -> FloatArray:
+    """A variance model (B, 3) that was found at LR, for HR pixels.
+
+    An error is a change that was not foreseen, and it grows from LR to HR details as changes between guides do. The
+    networks' spread is known at HR itself.
+    """
+    return model * np.stack([np.ones_like(detail), detail**2, detail**2], axis=1)
+
+
+def _smooth(image: FloatArray) -> FloatArray:
+    kernel = np.array([0.25, 0.5, 0.25], np.float32)
+    for axis in (-2, -1):
+        image = ndimage.convolve1d(image, kernel, axis=axis, mode="constant")
+    return image
+
+
+def _on(usable: BoolArray, values: npt.NDArray[np.floating]) -> FloatArray:
+    image = np.zeros(usable.shape, np.float32)
+    image[usable] = values
+    return image
+
+
+def _variance_model(spread: FloatArray, square: FloatArray, error: npt.NDArray[np.floating]) -> FloatArray:
+    """Non-negative coefficients of squared error on spread², local residual² and 1."""
+    columns = np.stack([spread, square, np.full_like(spread, (error**2).mean())], axis=1).astype(np.float64)
+    size = np.maximum(np.sqrt((columns**2).mean(axis=0)), 1e-20)
+    # Weighted by the inverse of a first guess: squared errors scatter in proportion to their size.
+    wish = (error**2).astype(np.float64)
+    trust = 1 / np.maximum(columns.sum(axis=1), 1e-12)
+    found, _ = optimize.nnls(columns / size * trust[:, None], wish * trust)
+    found = found / size
+    found[2] *= (error**2).mean()
+    return np.asarray(found, np.float32)
+
+
+def _regressors(guide: FloatArray, valid: BoolArray) -> npt.NDArray[np.float64]:
+    """(N, T*B + T): guides, standardised per band and 0 where invalid, and their validity; each column centred."""
+    t, b, n = guide.shape
+    out = np.empty((n, t * b + t))
+    for band in range(b):
+        known = guide[:, band][valid]
+        centre, scale = known.mean(), max(float(known.std()), 1e-6)
+        out[:, band : t * b : b] = (np.where(valid, guide[:, band] - centre, 0) / scale).T
+    out[:, t * b :] = valid.T
+    return np.asarray(out - out.mean(axis=0))
+
+
+def _ridge(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The fitted values of a ridge regression of y on centred x; the mean of y is not penalised."""
+    mean = y.mean(axis=0)
+    gram = x.T @ x
+    gram.flat[:: len(gram) + 1] += 1e-2 * np.trace(gram) / len(gram)
+    return np.asarray(x @ np.linalg.solve(gram, x.T @ (y - mean)) + mean)
+
+
+def _change_sizes(
+    values: FloatArray, valid: BoolArray, coarse: FloatArray, coarse_valid: BoolArray, grids: GridPair
+) -> npt.NDArray[np.float64]:
+    """Size of the changes between successive guides: (pairs, 2, B), at HR below LR and at LR below 2×2 LR pixels.
+
+    A size is the 68th percentile of the absolute value, a standard deviation that clouds do not disturb.
+    """
+    smooth, ok = up(coarse, coarse_valid, grids)
+    detail = values - smooth
+    ok &= valid
+    out = []
+    for k in range(len(values) - 1):
+        fine, rough = ok[k] & ok[k + 1], coarse_valid[k] & coarse_valid[k + 1]
+        if rough.sum() < REHEARSAL_PIXELS:
+            continue
+        change = np.where(rough, coarse[k + 1] - coarse[k], np.float32(0))
+        lost = (detail[k + 1] - detail[k])[:, fine]
+        kept = high_pass(change[:, rough], rough[None])
+        out.append([np.quantile(np.abs(a), 0.683, axis=1) for a in (lost, kept)])
+    return np.array(out).reshape(len(out), 2, values.shape[1])
+
+
+def _detail(sizes: npt.NDArray[np.float64]) -> FloatArray:
+    """Median over pairs of guides of the ratio of `_change_sizes`; 1 where there is none."""
+    if not len(sizes):
+        return np.ones(sizes.shape[-1], np.float32)
+    ratio = sizes[:, 0] / np.maximum(sizes[:, 1], 1e-9)
+    return np.clip(np.median(ratio, axis=0), 1, None).astype(np.float32)
+
+
+def _cells(pair: GridPair) -> list[Window]:
+    """Cut the LR pixels that overlap the HR image into windows of at most `WINDOW`."""
+    axes = []
+    for axis in (pair.y, pair.x):
+        inside = axis.lr_overlapping(0, axis.n_hr)
+        size = inside.stop - inside.start
+        edges = np.linspace(inside.start, inside.stop, math.ceil(size / WINDOW) + 1).astype(int)
+        axes.append([slice(int(a), int(b)) for a, b in itertools.pairwise(edges)])
+    return [(rows, cols) for rows in axes[0] for cols in axes[1]]
+
+
+def _hr_window(pair: GridPair, lr: Window, halo: int) -> Window:
+    """HR pixels under an LR window, and the reach of ↓ around them."""
+    out = []
+    for axis, part in zip((pair.y, pair.x), lr, strict=True):
+        start = math.floor(axis.ratio * part.start + axis.offset) - halo
+        stop = math.ceil(axis.ratio * part.stop + axis.offset) + halo
+        out.append(slice(max(start, 0), min(stop, axis.n_hr)))
+    return out[0], out[1]
+
+
+def _stack(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Stack windows (..., y, x) along a new axis before y, padded with 0 or False."""
+    rows, cols = (max(p.shape[axis] for p in parts) for axis in (-2, -1))
+    out = np.zeros((*parts[0].shape[:-2], len(parts), rows, cols), parts[0].dtype)
+    for i, part in enumerate(parts):
+        out[..., i, : part.shape[-2], : part.shape[-1]] = part
+    return out
