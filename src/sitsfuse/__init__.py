@@ -1,1 +1,59 @@
-"""Fuse sparse sharp and dense coarse satellite image time series."""
+"""Fuse sparse sharp and dense coarse satellite image time series.
+
+>>> import sitsfuse
+>>> site = sitsfuse.simulate(size=60, guides=3, targets=2)
+>>> fused = sitsfuse.fuse(site, method="difference")
+>>> dict(fused.sizes)
+{'time': 2, 'band': 4, 'y': 60, 'x': 60}
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .demonstration import demo
+    from .engine import fuse
+    from .errors import InputError
+    from .evaluation import evaluate
+    from .info import describe
+    from .readers import open_pair, open_series, open_site
+    from .simulator import simulate
+
+_WHERE = {
+    "demo": "demonstration",
+    "fuse": "engine",
+    "InputError": "errors",
+    "evaluate": "evaluation",
+    "describe": "info",
+    "open_pair": "readers",
+    "open_series": "readers",
+    "open_site": "readers",
+    "simulate": "simulator",
+}
+
+__all__ = [
+    "InputError",
+    "demo",
+    "describe",
+    "evaluate",
+    "fuse",
+    "open_pair",
+    "open_series",
+    "open_site",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when used: the whole takes seconds, and `sitsfuse --help` should not.
+    if name in _WHERE:
+        value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,6 @@
+"""``python -m sitsfuse``."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,400 @@
+"""The command line: parses, calls one function, prints. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+
+from .errors import InputError
+from .parsing import numbers, pairs, reading, simulation_options
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+INTERRUPTED = 130
+"""What the parser returns on Ctrl-C."""
+_UsageError = cast(
+    "type[typer.BadParameter]", typer.BadParameter.__bases__[0]
+)  # the parser's: from click, or from its copy inside newer typer
+
+app = typer.Typer(
+    name="sitsfuse",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+_FOREIGN, _OUTPUT, _SPEED = "Files of other makers", "Output", "Speed and memory"
+
+Site = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SITE | GUIDE TARGET",
+        help="A site (a folder or Zarr store with guide/ and target/), or the paths of the two series.",
+    ),
+]
+TargetName = Annotated[str, typer.Option("--target", help="Name of the target series in a site, e.g. target_x5.")]
+DatePattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the date stands in file names: a strptime format such as A%Y%j, or a regular expression with the "
+        "groups year, month and day. Default: YYYYMMDD or YYYY-MM-DD.",
+        rich_help_panel=_FOREIGN,
+    ),
+]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        help="Names for bands, given by index or description: blue=1,green=2 or red=B4,nir=B8. Others are left out.",
+        rich_help_panel=_FOREIGN,
+    ),
+]
+TargetDatePattern = Annotated[
+    str | None,
+    typer.Option(help="The same for the target, if its files are named otherwise.", rich_help_panel=_FOREIGN),
+]
+TargetBands = Annotated[
+    str | None,
+    typer.Option(help="The same for the target, if its bands are named otherwise.", rich_help_panel=_FOREIGN),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@app.callback()
+def _global(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=lambda v: _version(v))
+    ] = False,
+) -> None:
+    """Fuse sparse sharp and dense coarse satellite image time series: sharp images at every date.
+
+    Try `sitsfuse demo` first. Then, on your own images: `sitsfuse info GUIDE`, `sitsfuse fuse GUIDE TARGET -o OUT`.
+    """
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write to.")] = Path("demo-output"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make everything anew.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a site, fuse it with every method, evaluate, and draw a figure.
+
+    Takes a minute or two. Run again, it makes only what is missing.
+    """
+    from .demonstration import demo as run
+    from .progress import stages
+
+    with stages(quiet) as report:
+        result = run(out, overwrite=overwrite, report=report)
+    print(result)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The site to write.")],
+    size: Annotated[int, typer.Option(help="Side of the scene, in HR pixels.")] = 600,
+    ratio: Annotated[float, typer.Option(help="LR pixel size over HR pixel size.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
+    guides: Annotated[int, typer.Option(help="Number of guides.")] = 13,
+    targets: Annotated[int, typer.Option(help="Number of LR images.")] = 12,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any further option of the simulator: cloud_cover=0.5, target_shift=0.5 …"),
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="zarr (one store) or geotiff (a folder per series).")
+    ] = "zarr",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a site that is there.")] = False,
+) -> None:
+    """Simulate a site with a known truth: fields, forests, roads, water, clouds and two sensors.
+
+    Writes the series guide, target and reference (the truth at the target's dates).
+    """
+    from .simulator import simulate as run
+    from .writers import write_geotiffs, write_site
+
+    if format_ not in ("zarr", "geotiff"):
+        raise InputError("--format", f"{format_!r} is unknown", "choose zarr or geotiff")
+    options: dict[str, Any] = {"size": size, "ratio": ratio, "seed": seed, "guides": guides, "targets": targets}
+    site = run(**options | simulation_options(set_ or []))
+    if format_ == "zarr":
+        write_site(site, out, overwrite=overwrite)
+    else:
+        for name, node in site.children.items():
+            write_geotiffs(node.to_dataset(), out / name, overwrite=overwrite)
+    print(out)
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A series or a site: a folder of GeoTIFFs or a Zarr store.")],
+    date_pattern: DatePattern = None,
+    bands: Bands = None,
+) -> None:
+    """Show what a series or a site holds, and what is wrong with it."""
+    from .info import describe
+
+    print(describe(path, **reading(date_pattern, bands)).format())
+
+
+@app.command()
+def fuse(
+    paths: Site,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of GeoTIFFs or Zarr store to write; run again to resume.")
+    ],
+    method: Annotated[str, typer.Option(help="One of `sitsfuse methods`.")] = "ddi",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the method, see `sitsfuse methods`: --set steps=500 --set seed=3."),
+    ] = None,
+    dates: Annotated[
+        str | None, typer.Option(help="Dates to predict: 2019-05-01,2019-05-06. Default: those of the target.")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Instead, a regular series over the target's time: 2d. Gaps are interpolated.")
+    ] = None,
+    target: TargetName = "target",
+    mtf: Annotated[
+        str | None,
+        typer.Option(
+            help="MTF of the LR sensor at its Nyquist frequency: 0.3, or one per band of the guide. Default: what the "
+            "target says, else 0.3."
+        ),
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="cog: a GeoTIFF per date; zarr: one Zarr series.", rich_help_panel=_OUTPUT)
+    ] = "cog",
+    int16: Annotated[
+        bool, typer.Option("--int16", help="GeoTIFFs as integers × 1e-4.", rich_help_panel=_OUTPUT)
+    ] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Also keep the weight of each guide (ddi).", rich_help_panel=_OUTPUT)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where an output is there.", rich_help_panel=_OUTPUT)
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda, for methods that train.", rich_help_panel=_SPEED)
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(help="Side of a tile, in HR pixels: it bounds the memory.", min=16, rich_help_panel=_SPEED)
+    ] = 1024,
+    workers: Annotated[
+        int | None, typer.Option(help="Tiles at a time. Default: all cores.", min=1, rich_help_panel=_SPEED)
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run on a dask cluster: its scheduler's address, tcp://host:8786.", rich_help_panel=_SPEED),
+    ] = None,
+    date_pattern: DatePattern = None,
+    bands: Bands = None,
+    target_date_pattern: TargetDatePattern = None,
+    target_bands: TargetBands = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict HR images at every LR date.
+
+    Writes YYYYMMDD.tif, YYYYMMDD_uncertainty.tif and YYYYMMDD_mask.tif (0 = valid) per date. A killed run resumes
+    where it was when it is run again.
+
+    Examples: `sitsfuse fuse SITE -o fused` · `sitsfuse fuse venus/ sentinel2/ -o fused --every 2d --weights`
+    """
+    from .engine import fuse as run
+    from .engine import plan_dates
+    from .outputs import read_records
+    from .progress import tiles
+    from .series import group
+
+    options = pairs(set_ or [], "--set")
+    if device is not None:
+        options["device"] = device
+    chosen = None if dates is None else [d.strip() for d in dates.split(",") if d.strip()]
+    own = reading(target_date_pattern, target_bands, "--target-bands")
+    site = _open(paths, target, reading(date_pattern, bands), own, mtf)
+    times, _ = plan_dates(group(site, "target")["time"].values, chosen, every)
+    with tiles(quiet) as report:
+        run(
+            site,
+            out,
+            method=method,
+            options=options,
+            dates=chosen,
+            every=every,
+            format=format_,
+            tile=tile,
+            weights=weights,
+            int16=int16,
+            workers=workers,
+            scheduler=scheduler,
+            overwrite=overwrite,
+            report=report,
+        )
+    # An output may hold the dates of other runs, too.
+    records = read_records(out)
+    for day in (str(t)[:10] for t in times):
+        print(f"{day}  {_line(day, records[day])}")
+    print(out)
+
+
+@app.command()
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(help="Predicted series, such as the output of `sitsfuse fuse`.")],
+    reference: Annotated[Path, typer.Argument(help="HR series to compare with, on the same grid.")],
+    target: Annotated[
+        Path | None, typer.Option(help="LR series: count only where it is clear, and check the consistency with it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Table to write: metrics.csv or .parquet.")] = None,
+    max_days: Annotated[
+        float, typer.Option(help="Longest gap between a reference and its prediction, in days.", min=0)
+    ] = 1.0,
+    date_pattern: DatePattern = None,
+    bands: Bands = None,
+    target_date_pattern: TargetDatePattern = None,
+    target_bands: TargetBands = None,
+) -> None:
+    """Compare predictions with references: RMSE, MAE, bias, CE90, CE99, PSNR per band and for NDVI.
+
+    Prints the means over the dates; -o keeps the tidy table of every date.
+    """
+    from .evaluation import check_table_path, summary, write_table
+    from .evaluation import evaluate as run
+    from .outputs import STATE
+    from .readers import open_series
+
+    if out is not None:
+        check_table_path(out)
+    how = reading(date_pattern, bands)
+    own = how | reading(target_date_pattern, target_bands, "--target-bands")
+    # Our own outputs are named our way, whatever the files that they were made from.
+    mine = {} if (prediction / STATE).is_dir() else how
+    roles = {"prediction": (prediction, mine), "reference": (reference, how)}
+    roles |= {} if target is None else {"target": (target, own)}
+    series: dict[str, Any] = {role: open_series(path, **options) for role, (path, options) in roles.items()}
+    try:
+        table = run(**series, max_days=max_days)
+    except InputError as error:
+        if str(error.where) not in roles:
+            raise
+        # Python speaks of roles; the user knows paths.
+        raise InputError(roles[str(error.where)][0], error.problem, error.mend) from error
+    if out is not None:
+        write_table(table, out)
+    print(summary(table).to_string(float_format=lambda v: f"{v:.5f}", na_rep=""))
+    dates, left_out = table["date"].nunique(), table.attrs.get("left_out", 0)
+    note = f"; {left_out} reference{'s' * (left_out != 1)} without a prediction" if left_out else ""
+    print(f"mean over {dates} date{'s' * (dates != 1)}{note}")
+    if out is not None:
+        print(out)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods, their options and papers."""
+    from .methods import known_methods, parameters
+
+    for name, cls in known_methods().items():
+        summary = (cls.__doc__ or "").strip().splitlines()[0]
+        print(f"{name}: {summary}\n    paper: {cls.paper}")
+        for field, default, text in parameters(cls):
+            shown = ",".join(str(v) for v in default) if isinstance(default, tuple) else default
+            print(f"    {field}={shown}  {text}")
+
+
+def main() -> NoReturn:
+    """Run the command line; exit 0 done, 2 bad usage or input, 1 anything else."""
+    debug = "--debug" in sys.argv[1:]
+    # The flag may stand anywhere: commands need not know it.
+    arguments = [a for a in sys.argv[1:] if a != "--debug"] or ["--help"]
+    try:
+        code = app(args=arguments, prog_name="sitsfuse", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except InputError as error:
+        _fail(str(error), 2, debug)
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "sitsfuse"
+        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2, debug)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
+    if code == INTERRUPTED:
+        _fail("interrupted; `fuse` and `demo` go on where they were when they are run again", 1, debug=False)
+    sys.exit(code or 0)
+
+
+def _fail(text: str, code: int, debug: bool) -> NoReturn:
+    """One line on stderr, after the traceback if it is asked for, and exit."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"sitsfuse: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("sitsfuse"))
+        raise typer.Exit
+
+
+def _open(paths: Sequence[Path], target: str, how: dict[str, Any], own: dict[str, Any], mtf: str | None) -> xr.DataTree:
+    """The site of one path, or of two."""
+    from .readers import open_pair, open_site
+    from .series import check
+
+    if len(paths) == 1:
+        site = open_site(paths[0], target, own, **how)
+    elif len(paths) == 2:
+        if target != "target":
+            raise InputError("--target", f"{target!r} names a series of a site, but two paths are given", "drop it")
+        site = open_pair(paths[0], paths[1], None, own, **how)
+    else:
+        raise InputError("fuse", f"got {len(paths)} paths", "give a site, or a guide and a target (and -o OUT)")
+    if mtf is not None:
+        values = numbers(mtf, "--mtf")
+        site["target"].attrs["mtf"] = values[0] if len(values) == 1 else values
+        check(site["target"].to_dataset(), "--mtf")
+    return site
+
+
+def _line(day: str, record: dict[str, Any]) -> str:
+    """What happened to a date, in a line."""
+    notes = []
+    if record.get("interpolated"):
+        notes.append("LR interpolated in time")
+    guides = record.get("guides") or [day]
+    if day < min(guides):
+        notes.append("before the first guide")
+    if day > max(guides):
+        notes.append("after the last guide")
+    valid, filled = record.get("valid_share", 1.0), record.get("filled_share", 0.0)
+    if valid < 1:
+        notes.append(f"{100 * (1 - valid):.1f} % nodata")
+    if record.get("targets") and filled > 0:
+        # A method that reads no LR image fills everything: that is no news.
+        no_clear = "no clear LR pixel, all from the guides"
+        notes.append(no_clear if filled == valid else f"{100 * filled:.1f} % filled without a clear LR pixel")
+    choices = record.get("choices", {})
+    if choices.get("head"):
+        strength, decay = (" ".join(f"{v:.2g}" for v in choices[k]) for k in ("strength", "decay"))
+        notes.append(f"head {choices['head']}, decay {decay}, alpha {choices['alpha']:.2f}, strength {strength}")
+    elif choices.get("note"):
+        notes.append(choices["note"])
+    return "; ".join(notes) or "done"

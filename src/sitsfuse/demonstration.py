@@ -1,0 +1,266 @@
+"""The whole way on a scene made up on the spot: simulate, fuse with every method, evaluate, draw."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .engine import fuse
+from .errors import InputError
+from .evaluation import NDVI, POOLED, evaluate, write_table
+from .figure import draw_comparison, require_matplotlib
+from .methods import METHODS
+from .outputs import write_json
+from .readers import open_series
+from .simulator import SimulationConfig, simulate
+from .writers import write_geotiffs
+
+Report = Callable[[str, int, int], None]
+"""Called with the name of a stage, the steps done and the steps in all."""
+
+SIZE, SEED, TARGETS, GUIDES = 400, 7, 6, 13
+"""The scene: about a minute on two cores; its clearest LR image lies between two guides with clouds."""
+DRAWN = "ddi"
+"""The method that the figure shows, with the weights of the guides."""
+NAMES = {"ddi": "DDI"}
+"""How methods are written in the figure."""
+ROLES = ("guide", "target", "reference")
+COLUMNS = {
+    "RMSE": (POOLED, "rmse"),
+    "CE90": (POOLED, "ce90"),
+    "CE99": (POOLED, "ce99"),
+    "bias": (POOLED, "bias"),
+    "NDVI RMSE": (NDVI, "rmse"),
+    "NDVI CE90": (NDVI, "ce90"),
+    "LR consistency": (POOLED, "lr_consistency"),
+}
+"""Columns of the printed table: band and metric."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made; ``str()`` tells it."""
+
+    folder: Path
+    methods: tuple[str, ...]
+    table: pd.DataFrame
+    """Tidy, as :func:`~sitsfuse.evaluation.evaluate` returns it, with the column ``method`` in front."""
+    figure: Path
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Methods as rows; errors, mean over the dates, as columns."""
+        means = self.table.groupby(["method", "band", "metric"])["value"].mean()
+        rows = {m: {name: means.get((m, *key), np.nan) for name, key in COLUMNS.items()} for m in self.methods}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="method")
+
+    def __str__(self) -> str:
+        table = self.summary.reset_index().to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="")
+        images = "YYYYMMDD.tif, YYYYMMDD_uncertainty.tif, YYYYMMDD_mask.tif (0 = valid)"
+        places = [
+            (self.folder / "site", "the simulated series: guide/, target/ and reference/ (the truth)"),
+            *((self.folder / method, images) for method in self.methods),
+            *((path, "weights of the guides for one date") for path in (_weights_of(self.folder),) if path.is_dir()),
+            (self.folder / "metrics.csv", "errors per method, date, band and metric"),
+            (self.figure, "LR image, prediction, truth, error and weights of one date"),
+        ]
+        width = max(len(str(path)) for path, _ in places)
+        dates = self.table["date"].nunique()
+        return "\n".join(
+            [
+                f"Errors against the known truth where the LR image is clear, in reflectance, mean over {dates} dates:",
+                "",
+                table,
+                "",
+                *(f"{path!s:<{width}}  {what}" for path, what in places),
+            ]
+        )
+
+
+def demo(
+    out: str | Path = "demo-output",
+    *,
+    size: int = SIZE,
+    seed: int = SEED,
+    targets: int = TARGETS,
+    guides: int = GUIDES,
+    methods: Sequence[str] = tuple(METHODS),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
+    report: Report | None = None,
+) -> Demo:
+    """Simulate a site, fuse it with every method, evaluate, and draw a figure.
+
+    Parameters
+    ----------
+    out
+        Folder to write to. A second run over the same folder makes only what is missing.
+    size, seed, targets, guides
+        Of the simulated scene: side in HR pixels, seed, numbers of LR images and of guides.
+    methods
+        Names of methods.
+    options
+        Their parameters, by method.
+    overwrite
+        Whether to make everything anew.
+    report
+        Called as the work proceeds, with the name of the stage and the steps done and in all.
+
+    Returns
+    -------
+    Demo
+        Its text says how well the methods did and where things lie.
+
+    Raises
+    ------
+    InputError
+        If ``out`` holds something else, or an extra is missing.
+    """
+    require_matplotlib()
+    out, tell = Path(out), report or (lambda *_: None)
+    config = SimulationConfig(size=size, seed=seed, targets=targets, guides=guides)
+    _claim(out, config, overwrite)
+    site = out / "site"
+    _simulate(config, site, overwrite, tell)
+    for method in methods:
+        fuse(
+            site,
+            out / method,
+            method=method,
+            options=(options or {}).get(method),
+            overwrite=overwrite,
+            report=_stage(f"fuse {method}", tell),
+        )
+    reference, target = open_series(site / "reference"), open_series(site / "target")
+    images = [p for m in methods for p in _images(out / m)]
+    table = _evaluate(out, methods, images, reference, target, tell)
+    figure = out / "demo.png"
+    drawn = DRAWN if DRAWN in methods else methods[-1]
+    if not _is_newer(figure, images):
+        weights = None
+        date = clearest(target)
+        if drawn == DRAWN:
+            weights = _weights(site, out, date, (options or {}).get(drawn), overwrite, tell)
+        tell("draw", 0, 1)
+        seen, image, truth = (_at(s, date) for s in (target, open_series(out / drawn), reference))
+        title = f"{config.guides} guides of {config.pixel:g} m, every {config.guide_revisit} days · simulated farmland"
+        draw_comparison(seen, image, truth, weights, path=figure, method=NAMES.get(drawn, drawn), title=title)
+    tell("draw", 1, 1)
+    return Demo(out, tuple(methods), table, figure)
+
+
+def clearest(series: xr.Dataset) -> np.datetime64:
+    """The date with the most valid pixels."""
+    shares = series["valid"].mean(("y", "x")).values
+    date: np.datetime64 = series["time"].values[int(np.argmax(shares))]
+    return date
+
+
+def _claim(out: Path, config: SimulationConfig, overwrite: bool) -> None:
+    """Note in the folder what it holds, or raise :class:`InputError` if it holds something else."""
+    marker = out / "demo.json"
+    wanted = {"version": importlib.metadata.version("sitsfuse"), "simulation": dataclasses.asdict(config)}
+    wanted = json.loads(json.dumps(wanted))
+    if marker.is_file() and not overwrite:
+        try:
+            same = json.loads(marker.read_text()) == wanted
+        except ValueError:
+            same = False
+        if not same:
+            raise InputError(out, "holds another demo", "choose another folder, or remove it")
+        return
+    if not marker.is_file() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(out, "exists and holds no demo", "choose another folder")
+    write_json(marker, wanted)
+
+
+def _simulate(config: SimulationConfig, site: Path, overwrite: bool, tell: Report) -> None:
+    """Write the site as GeoTIFFs, unless all its images are there."""
+    start = np.datetime64(config.start, "D")
+    expected = [
+        site / role / f"{str(start + day).replace('-', '')}.tif"
+        for role, days in zip(ROLES, (config.guide_days, config.target_days, config.target_days), strict=True)
+        for day in days
+    ]
+    total = len(ROLES) + 1
+    if overwrite or not all(path.is_file() for path in expected):
+        tell("simulate", 0, total)
+        tree = simulate(config)
+        for i, role in enumerate(ROLES):
+            tell("simulate", i + 1, total)
+            write_geotiffs(tree[role].to_dataset(), site / role, overwrite=True)
+    tell("simulate", total, total)
+
+
+def _evaluate(
+    out: Path, methods: Sequence[str], images: list[Path], reference: xr.Dataset, target: xr.Dataset, tell: Report
+) -> pd.DataFrame:
+    """The tidy table of all methods: read where it is up to date, else made and written."""
+    path, total = out / "metrics.csv", len(methods)
+    if _is_newer(path, images):
+        table = pd.read_csv(path, parse_dates=["date", "predicted"])
+        if list(table["method"].unique()) == list(methods):
+            tell("evaluate", total, total)
+            return table
+    parts = []
+    for i, method in enumerate(methods):
+        tell("evaluate", i, total)
+        part = evaluate(open_series(out / method), reference, target)
+        part.insert(0, "method", method)
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    write_table(table, path)
+    tell("evaluate", total, total)
+    return table
+
+
+def _weights(
+    site: Path, out: Path, date: np.datetime64, options: Mapping[str, Any] | None, overwrite: bool, tell: Report
+) -> xr.DataArray:
+    """(guide_time, band, y, x) weights of one date: for all dates they would fill the disk."""
+    place = _weights_of(out)
+    fuse(
+        site,
+        place,
+        method=DRAWN,
+        options=options,
+        dates=[date],
+        format="zarr",
+        weights=True,
+        overwrite=overwrite,
+        report=_stage("weights", tell),
+    )
+    return _at(open_series(place), date)["weight"]
+
+
+def _weights_of(out: Path) -> Path:
+    return out / f"{DRAWN}_weights.zarr"
+
+
+def _at(series: xr.Dataset, date: np.datetime64) -> xr.Dataset:
+    """The image of a date, in memory."""
+    return series.sel(time=date).compute()
+
+
+def _stage(name: str, tell: Report) -> Callable[[int, int, str], None]:
+    """The engine's report as a stage of ours."""
+    return lambda done, total, _note: tell(name, done, total)
+
+
+def _images(folder: Path) -> list[Path]:
+    """The predicted images in a folder."""
+    return sorted(p for p in folder.glob("*.tif") if p.stem.isdigit())
+
+
+def _is_newer(product: Path, sources: Iterable[Path]) -> bool:
+    """Whether a file is there and as new as all that it is made from."""
+    return product.is_file() and product.stat().st_mtime_ns >= max(p.stat().st_mtime_ns for p in sources)
