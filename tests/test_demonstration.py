@@ -140,6 +140,6 @@ def test_the_documentation_names_every_option_and_its_default(method):
     documented = dict(re.findall(r"^\| `(\w+)` \| `?((?:\\\||[^|`])+?)`? \|", section[0], re.MULTILINE))
     defaults = {f.name: f.default for f in dataclasses.fields(METHODS[method])}
     assert documented == {
-        name: r"\|".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+        name: ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
         for name, value in defaults.items()
     }

@@ -81,10 +81,10 @@ def test_integers_hold_ten_thousandths(tree, tmp_path):
 
 
 def test_a_zarr_output_opens_without_a_warning(tree, tmp_path):
+    run(tree, tmp_path / "out", "zarr")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", PendingDeprecationWarning)
-        run(tree, tmp_path / "out", "zarr")
         by_xarray = xr.open_zarr(tmp_path / "out").load()
         by_reader = open_series(tmp_path / "out").load()
     np.testing.assert_array_equal(by_xarray["reflectance"].values, by_reader["reflectance"].values)

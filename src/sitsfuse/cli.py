@@ -94,8 +94,8 @@ def demo(
     from .progress import stages
 
     with stages(quiet) as report:
-        result = run(out, overwrite=overwrite, report=report)
-    print(result)
+        made = run(out, overwrite=overwrite, report=report)
+    print(made)
 
 
 @app.command()
@@ -287,13 +287,12 @@ def evaluate(
             raise
         # Python speaks of roles; the user knows paths.
         raise InputError(roles[str(error.where)][0], error.problem, error.mend) from error
-    if out is not None:
-        write_table(table, out)
     print(summary(table).to_string(float_format=lambda v: f"{v:.5f}", na_rep=""))
     dates, left_out = table["date"].nunique(), table.attrs.get("left_out", 0)
     note = f"; {left_out} reference{'s' * (left_out != 1)} without a prediction" if left_out else ""
     print(f"mean over {dates} date{'s' * (dates != 1)}{note}")
     if out is not None:
+        write_table(table, out)
         print(out)
 
 
@@ -393,7 +392,7 @@ def _line(day: str, record: dict[str, Any]) -> str:
         notes.append(no_clear if filled == valid else f"{100 * filled:.1f} % filled without a clear LR pixel")
     choices = record.get("choices", {})
     if choices.get("head"):
-        strength, decay = (" ".join(f"{v:.2g}" for v in choices[k]) for k in ("strength", "decay"))
+        decay, strength = (" ".join(f"{v:{f}}" for v in choices[k]) for k, f in (("decay", "g"), ("strength", ".2f")))
         notes.append(f"head {choices['head']}, decay {decay}, alpha {choices['alpha']:.2f}, strength {strength}")
     elif choices.get("note"):
         notes.append(choices["note"])

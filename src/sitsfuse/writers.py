@@ -45,6 +45,11 @@ CLIPPED_SHARE = 0.01
 CACHE_MB = 256
 """GDAL's block cache while an image is written: by default it grows to 5 % of the machine's memory."""
 
+# Once for the process: `warnings.catch_warnings` is not safe where several threads create series.
+warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+# The state of a run lies in its output and is no part of the series.
+warnings.filterwarnings("ignore", message=r"Object at \.", category=UserWarning)
+
 Dims = tuple[str, ...]
 Spec = tuple[Dims, npt.DTypeLike] | tuple[Dims, npt.DTypeLike, Mapping[str, Any]]
 
@@ -283,11 +288,7 @@ def consolidate(path: Path) -> None:
     The specification of Zarr v3 does not describe this yet, of which zarr warns; readers that do not know it read
     the metadata one by one.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        # The state of a run lies in its output and is no part of the series.
-        warnings.filterwarnings("ignore", message=r"Object at \.", category=UserWarning)
-        zarr.consolidate_metadata(path)
+    zarr.consolidate_metadata(path)
 
 
 def _check_sizes(shard: int, chunk: int) -> None:

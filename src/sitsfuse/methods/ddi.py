@@ -25,7 +25,7 @@ from .temporal import temporal_spread, weighted_sum
 if TYPE_CHECKING:
     from .ddi_network import Ensemble, LoadedEnsemble, Samples
 
-CHUNK = 1 << 12
+CHUNK = 1 << 11
 """Pixels predicted at once: their activations stay in the processor's cache."""
 SCREENING = 0.25
 """Share of the training steps after which heads and decays are compared."""
@@ -60,7 +60,7 @@ class DDI:
     min_guides: ClassVar[int] = 2
 
     heads: tuple[str, ...] = ("linear", "softmax")
-    """Heads to choose from: linear (free weights), softmax (convex ones). Separate with |."""
+    """Heads to choose from: linear (free weights), softmax (convex ones). Separate with a comma."""
     decays: tuple[float, ...] = (0.03, 0.3)
     """Weight decays to choose from."""
     folds: int = 4
@@ -296,18 +296,16 @@ def blend(
     shape = values.shape[2:]
     n = math.prod(shape)
     flat, ok, w0 = values.reshape(t, b, n), valid.reshape(t, n), prior.reshape(t, n)
-    image, spread = np.empty((b, n), np.float32), np.empty((b, n), np.float32)
+    image, spread = weighted_sum(prior, values).reshape(b, n), np.empty((b, n), np.float32)
     weights = np.empty((t, b, n), np.float32) if want_weights else None
     for start in range(0, n, CHUNK):
         part = slice(start, min(start + CHUNK, n))
-        seen, now = ok[:, part], np.ascontiguousarray(w0[:, part])
-        guides = np.where(seen[:, None], flat[:, :, part], np.float32(0))
-        each = loaded.predict(guides, seen, now)
-        base = np.einsum("tn,tbn->bn", now, guides)
-        image[:, part] = base + np.float32(alpha) * (each.mean(axis=0) - base)
+        now = np.ascontiguousarray(w0[:, part])
+        each = loaded.predict(flat[:, :, part], ok[:, part], now)
+        image[:, part] += np.float32(alpha) * (each.mean(axis=0) - image[:, part])
         spread[:, part] = np.float32(alpha) * each.std(axis=0)
         if weights is not None:
-            w = loaded.weights(guides, seen, now)
+            w = loaded.weights(flat[:, :, part], ok[:, part], now)
             weights[:, :, part] = now[:, None] + np.float32(alpha) * (w - now[:, None])
     full = None if weights is None else weights.reshape(t, b, *shape)
     return image.reshape(b, *shape), spread.reshape(b, *shape), full

@@ -8,6 +8,8 @@ product, which makes one thread as fast as several would be on matrices of this 
 from __future__ import annotations
 
 import itertools
+import math
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +117,7 @@ class LoadedEnsemble:
         Parameters
         ----------
         guides, valid, prior
-            As in `Samples`, of n pixels.
+            As in `Samples`, of n pixels; invalid guides are not read.
 
         Returns
         -------
@@ -151,20 +153,40 @@ class LoadedEnsemble:
         return mean
 
     def _load(self, guides: FloatArray, valid: BoolArray, prior: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The networks' input: guides, 0 where invalid, and validity; and the prior weights."""
         n = guides.shape[-1]
-        x = np.empty((self.t * self.b + self.t, n), np.float32)
-        x[: self.t * self.b] = guides.reshape(-1, n)
-        x[self.t * self.b :] = valid
-        return torch.from_numpy(x).to(self.device), torch.from_numpy(prior).to(self.device)
+        x = _scratch("input", (self.t * self.b + self.t, n), "cpu")
+        array = x.numpy()
+        array[:] = 0
+        np.copyto(array[: self.t * self.b].reshape(self.t, self.b, n), guides, where=valid[:, None])
+        array[self.t * self.b :] = valid
+        return x.to(self.device), torch.from_numpy(prior).to(self.device)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(K, T*B + B, n): the last layer's output."""
+        """(K, T*B + B, n): the last layer's output, in memory that the next call on this thread uses again."""
         (w1, o1), *hidden, (w3, o3) = self.layers
+        k, units, n = *w1.shape[:2], x.shape[-1]
         # The first layer of all networks sees the same input: one tall matrix.
-        h = torch.addmm(o1.reshape(-1, 1), w1.reshape(-1, w1.shape[-1]), x).relu_().view(w1.shape[0], w1.shape[1], -1)
-        for weight, offset in hidden:
-            h = torch.baddbmm(offset, weight, h).relu_()
-        return torch.baddbmm(o3, w3, h)
+        flat = _scratch("layer 0", (k * units, n), self.device)
+        torch.addmm(o1.reshape(-1, 1), w1.reshape(-1, w1.shape[-1]), x, out=flat)
+        h = flat.relu_().view(k, units, n)
+        for i, (weight, offset) in enumerate(hidden, 1):
+            h = torch.baddbmm(
+                offset, weight, h, out=_scratch(f"layer {i}", (k, weight.shape[1], n), self.device)
+            ).relu_()
+        return torch.baddbmm(o3, w3, h, out=_scratch("output", (k, w3.shape[1], n), self.device))
+
+
+_MEMORY = threading.local()
+
+
+def _scratch(name: str, shape: tuple[int, ...], device: str) -> torch.Tensor:
+    """Memory that a thread uses again and again: fresh memory for every chunk costs more time than the products."""
+    held: dict[tuple[str, str], torch.Tensor] = _MEMORY.__dict__.setdefault("held", {})
+    size = math.prod(shape)
+    if (name, device) not in held or held[name, device].numel() < size:
+        held[name, device] = torch.empty(size, device=device)
+    return held[name, device][:size].view(shape)
 
 
 @dataclass(frozen=True)
