@@ -78,6 +78,23 @@ def test_invalid_pixels_never_leak(name, wild):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_what_is_not_a_number_is_not_valid(name):
+    tree = scenes.site(seed=5)
+
+    def spoil(declare_valid):
+        def change(series):
+            values, valid = series["reflectance"].values.copy(), series["valid"].values.copy()
+            values[:, 0, 3:6, 4:9] = np.nan  # one band is enough
+            valid[:, 3:6, 4:9] = declare_valid
+            return series.assign(reflectance=(series["reflectance"].dims, values), valid=(series["valid"].dims, valid))
+
+        return change
+
+    lying, honest = (scenes.change(tree, guide=spoil(v), target=spoil(v)) for v in (True, False))
+    assert_same(run(lying, name), run(honest, name))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_constant_scene_stays_constant(name):
     levels = np.array([0.12, 0.34], np.float32)[:, None, None]
 

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,7 +178,7 @@ class MemoryOutput:
 
 
 @dataclass(frozen=True)
-class DiskOutput:
+class DiskOutput(ABC):
     """What Zarr and GeoTIFF outputs share: the state of the run."""
 
     shares_folder: ClassVar[bool] = False
@@ -264,21 +265,21 @@ class DiskOutput:
             _clear(self.path)
             self.path.rmdir()
 
+    @abstractmethod
     def _fixed(self) -> dict[str, Any]:
         """The configuration that a later run must share to resume."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _create(self, fixed: Mapping[str, Any]) -> None:
         """Make the empty output, with the run's configuration."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _sweep(self) -> None:
         """Remove what a killed run has left half-written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _store(self, date: int) -> tuple[Path, int]:
         """The Zarr series that holds a date, and its place in it."""
-        raise NotImplementedError
 
     def _check_same(self, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         wanted = json.loads(json.dumps(wanted))

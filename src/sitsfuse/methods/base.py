@@ -146,7 +146,10 @@ def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = 
     in_a_row = known and known == list(range(known[0], known[-1] + 1))
     when = slice(known[0], known[-1] + 1) if in_a_row else known
     part = series[["reflectance", "valid"]].isel(time=when, y=window[0], x=window[1])
-    return part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
+    part = part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
+    # Whatever a mask says, what is not a number is not valid.
+    finite = np.isfinite(part["reflectance"].values).all(axis=1)
+    return part if finite[part["valid"].values].all() else part.assign(valid=part["valid"] & finite)
 
 
 def _position(series: xr.Dataset, time: np.datetime64) -> int | None:
