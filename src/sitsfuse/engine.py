@@ -232,7 +232,7 @@ class _Run:
                 self.left[date] = set(range(len(self.windows))) - set(self.output.done(date))
                 todo += len(self.left[date])
                 waiting.append(date)
-        self.total, self.count = len(layout.times) * len(self.windows), 0
+        self.total = len(layout.times) * len(self.windows)
         self.count = self.total - todo
         self.futures: dict[Future[Any], tuple[str, int]] = {}
         self.queue: deque[tuple[str, int, Callable[..., Any], tuple[Any, ...]]] = deque()

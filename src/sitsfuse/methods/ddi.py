@@ -100,7 +100,7 @@ class DDI:
         Parameters
         ----------
         site
-            With an image of ``date`` in its target.
+            The site; where its target lacks the date, the LR image is interpolated in time.
         date
             The date to predict.
 
