@@ -10,8 +10,10 @@ import scenes
 
 from sitsfuse.engine import fuse
 from sitsfuse.errors import InputError
+from sitsfuse.methods import ddi_training
 from sitsfuse.methods.ddi import DDI, blend
-from sitsfuse.methods.ddi_network import SMALLEST_PRIOR, Candidate, Ensemble, Samples, Training, train
+from sitsfuse.methods.ddi_network import SMALLEST_PRIOR, Ensemble, Samples
+from sitsfuse.methods.ddi_training import Candidate, Task, Training, train
 from sitsfuse.series import group
 from sitsfuse.simulator import simulate
 from sitsfuse.timeline import temporal_weights
@@ -45,6 +47,13 @@ def networks():
     )
     mean, std = np.array([0.1, 0.2, 0.3], np.float32), np.array([0.05, 0.1, 0.2], np.float32)
     return {name: Ensemble(heads, mean, std, layers) for name, heads in HEADS.items()}
+
+
+def task(samples, target, folds, windows=None, strength=0.0):
+    """To learn the target; by default pixel by pixel."""
+    n = target.shape[1]
+    windows = np.arange(n)[:, None] if windows is None else windows
+    return Task(samples, target.astype(np.float32), folds, windows, np.full(len(target), strength, np.float32))
 
 
 def slow_forward(ensemble, samples):
@@ -120,7 +129,7 @@ def test_training_starts_at_temporal_interpolation(head, pixels):
     target = np.full((B, 40), 0.9, np.float32)
     # The softmax head starts at the prior, floored by a hundredth: near it.
     how = Training((6, 6), 3, 0.0, 0, "cpu")
-    (untrained,) = train(pixels, target, np.arange(40) % 2, [Candidate.same(head, 0.0, 2)], how)
+    (untrained,) = train(task(pixels, target, np.arange(40) % 2), [Candidate.same(head, 0.0, 2)], how)
     images = untrained.to("cpu").predict(pixels.guides, pixels.valid, pixels.prior)
     base = (pixels.prior[:, None] * pixels.guides).sum(axis=0)
     np.testing.assert_allclose(images, np.stack([base, base]), rtol=0, atol=2e-6 if head == "linear" else 0.02)
@@ -150,7 +159,7 @@ def test_training_learns_a_linear_combination():
     # What temporal interpolation cannot know: the third guide counts, the second does not.
     target = (0.7 * guides[0] - 0.2 * guides[2] + 0.05).astype(np.float32)
     how = Training((32,), 300, 1e-2, 0, "cpu")
-    (trained,) = train(samples, target, np.arange(n) % 2, [Candidate.same("linear", 0.0, 2)], how)
+    (trained,) = train(task(samples, target, np.arange(n) % 2), [Candidate.same("linear", 0.0, 2)], how)
     images = trained.to("cpu").predict(guides, valid, samples.prior)
     base = (samples.prior[:, None] * guides).sum(axis=0)
     assert np.sqrt(((images - target) ** 2).mean()) < 0.05 * np.sqrt(((base - target) ** 2).mean())
@@ -172,29 +181,64 @@ def test_a_mixed_candidate_trains_each_network_as_it_would_alone():
     samples = Samples(guides, valid, temporal_weights(valid, np.array([-5.0, 5.0])))
     target, folds = guides[0] * 0.8, np.arange(n) % 2
     a, b = Candidate.same("linear", 0.0, 2), Candidate.same("softmax", 0.3, 2)
-    alone = train(samples, target, folds, [a, b], how := Training((8,), 20, 1e-2, 0, "cpu"))
-    (mixed,) = train(samples, target, folds, [a.alternate(b)], how)
+    alone = train(task(samples, target, folds), [a, b], how := Training((8,), 20, 1e-2, 0, "cpu"))
+    (mixed,) = train(task(samples, target, folds), [a.alternate(b)], how)
     for k, source in enumerate(alone):
         for (weight, offset), (w, o) in zip(mixed.layers, source.layers, strict=True):
             np.testing.assert_allclose(weight[k], w[k], rtol=0, atol=1e-5)
             np.testing.assert_allclose(offset[k], o[k], rtol=0, atol=1e-5)
 
 
-def test_each_network_ignores_the_fold_it_leaves_out():
-    rng = np.random.default_rng(4)
-    n = 600
-    guides = rng.uniform(0.1, 0.4, (2, 1, n)).astype(np.float32)
+def two_guides(n, seed=4):
+    """Samples of n pixels of one band, valid everywhere."""
+    guides = np.random.default_rng(seed).uniform(0.1, 0.4, (2, 1, n)).astype(np.float32)
     valid = np.ones((2, n), bool)
-    samples = Samples(guides, valid, temporal_weights(valid, np.array([-5.0, 5.0])))
-    folds = np.arange(n) % 2
-    target = guides[0].copy()
+    return Samples(guides, valid, temporal_weights(valid, np.array([-5.0, 5.0])))
+
+
+def test_each_network_ignores_the_fold_it_leaves_out():
+    n = 600
+    samples, folds = two_guides(n), np.arange(n) % 2
+    # Every window straddles both folds.
+    windows = np.arange(n).reshape(-1, 2)
+    target = samples.guides[0].copy()
     how = Training((8,), 1, 1e-2, 0, "cpu")  # one step: the state kept is the one after it, whatever the fold says
     made = []
     for wanted in (target, np.where(folds == 0, target + 0.3, target)):
-        (ensemble,) = train(samples, wanted.astype(np.float32), folds, [Candidate.same("linear", 0.0, 2)], how)
+        one = task(samples, wanted, folds, windows, strength=0.5)
+        (ensemble,) = train(one, [Candidate.same("linear", 0.0, 2)], how)
         made.append(ensemble.layers[-1][0])
     np.testing.assert_array_equal(made[0][0], made[1][0])
     assert np.abs(made[0][1] - made[1][1]).max() > 0
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_what_the_residual_correction_brings_is_not_learnt(strength, monkeypatch):
+    monkeypatch.setattr(ddi_training, "LEVEL", 0.0)
+    n = 400
+    samples, windows = two_guides(n), np.arange(n).reshape(-1, 4)
+    folds = windows.copy()
+    folds[:] = np.arange(n // 4)[:, None] % 2
+    level = np.random.default_rng(5).normal(0, 0.1, n // 4).repeat(4)
+    made = []
+    for wanted in (samples.guides[0], samples.guides[0] + level):
+        one = task(samples, wanted, folds.ravel(), windows, strength)
+        made.append(train(one, [Candidate.same("linear", 0.0, 2)], Training((8,), 30, 1e-2, 0, "cpu"))[0])
+    difference = np.abs(made[0].layers[-1][0] - made[1].layers[-1][0]).max()
+    assert difference < 1e-4 if strength else difference > 1e-2
+
+
+def test_without_correction_windows_do_not_matter():
+    n = 1200
+    samples = two_guides(n)
+    target = (0.3 * samples.guides[0] + 0.9 * samples.guides[1]).astype(np.float32)
+    how = Training((16,), 300, 1e-2, 0, "cpu")
+    missing = np.where(np.random.default_rng(6).random((n // 4, 4)) < 0.3, -1, np.arange(n).reshape(-1, 4))
+    for windows in (None, missing[(missing >= 0).any(axis=1)]):
+        one = task(samples, target, np.arange(n) // 4 % 2, windows)
+        (trained,) = train(one, [Candidate.same("linear", 0.0, 2)], how)
+        images = trained.to("cpu").predict(samples.guides, samples.valid, samples.prior)
+        assert np.sqrt(((images - target) ** 2).mean()) < 2e-3
 
 
 def test_an_untrained_network_is_difference_interpolation():
@@ -209,10 +253,12 @@ def test_an_untrained_network_is_difference_interpolation():
 
 def test_strength_scales_the_residual():
     tree = scenes.site(seed=1, noise=0.005)
-    images = [fuse(tree, options={**QUICK, "strength": s}, dates=DAY)["reflectance"].values for s in (0.0, 0.5, 1.0)]
+    # Untrained, because networks learn for the correction that will follow.
+    quick = {**QUICK, "rate": 0.0}
+    images = [fuse(tree, options={**quick, "strength": s}, dates=DAY)["reflectance"].values for s in (0.0, 0.5, 1.0)]
     np.testing.assert_allclose(images[1], (images[0] + images[2]) / 2, rtol=0, atol=1e-6)
     assert np.nanmax(np.abs(images[2] - images[0])) > 1e-3
-    without = fuse(tree, options={**QUICK, "strength": 1.0, "iterations": 0}, dates=DAY)["reflectance"].values
+    without = fuse(tree, options={**quick, "strength": 1.0, "iterations": 0}, dates=DAY)["reflectance"].values
     np.testing.assert_array_equal(without, images[0])
 
 

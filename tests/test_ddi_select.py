@@ -51,6 +51,20 @@ def test_a_block_larger_than_the_scene_is_cut():
     assert set(np.unique(select.block_folds(usable, 4, 50, 0))) == {0, 1, 2, 3}
 
 
+def test_neighbours_are_all_windows_of_four():
+    usable = np.random.default_rng(3).random((2, 5, 6)) < 0.5
+    number = {tuple(at): i for i, at in enumerate(np.argwhere(usable))}
+    wanted = set()
+    for w in range(2):
+        for y in range(-1, 5):
+            for x in range(-1, 6):
+                four = tuple(number.get((w, y + dy, x + dx), -1) for dy in (0, 1) for dx in (0, 1))
+                wanted |= {four} if max(four) >= 0 else set()
+    found = select.neighbours(usable)
+    assert len(found) >= len(wanted)
+    assert set(map(tuple, found.tolist())) == wanted
+
+
 # --- reading
 
 
@@ -156,7 +170,7 @@ def judged():
 
 def test_networks_that_are_right_are_trusted(judged):
     usable, target, base, spread = judged
-    trial = select.judge(usable, target, base, target.copy(), target.copy(), spread)
+    trial = select.judge(usable, target, base, target.copy(), np.zeros_like(target), spread)
     assert trial.alpha == pytest.approx(1, abs=1e-4)
     assert trial.error < 1e-3 < 0.1 < trial.base_error
 
@@ -164,7 +178,7 @@ def test_networks_that_are_right_are_trusted(judged):
 def test_networks_that_are_half_way_off_are_half_trusted(judged):
     usable, target, base, spread = judged
     held = base + 2 * (target - base)
-    trial = select.judge(usable, target, base, held, held, spread)
+    trial = select.judge(usable, target, base, held, np.zeros_like(held), spread)
     assert trial.alpha == pytest.approx(0.5, abs=1e-4)
     assert trial.error < 1e-3
 
@@ -174,7 +188,7 @@ def test_useless_networks_are_not_trusted(judged, kind):
     usable, target, base, spread = judged
     noise = np.random.default_rng(6).normal(0, 0.05, base.shape).astype(np.float32)
     held = {"same": base, "opposite": 2 * base - target, "noise": base + noise}[kind]
-    trial = select.judge(usable, target, base, held, held, spread)
+    trial = select.judge(usable, target, base, held, np.zeros_like(held), spread)
     assert trial.alpha < 0.05
     assert trial.error == pytest.approx(trial.base_error, rel=0.01)
 
@@ -186,7 +200,7 @@ def test_the_variance_models_are_calibrated(judged):
     spread = rng.uniform(0.005, 0.05, target.shape).astype(np.float32)
     held = (target + rng.normal(0, 1, target.shape) * spread).astype(np.float32)
     base = (target + rng.normal(0, 0.5, target.shape)).astype(np.float32)
-    trial = select.judge(usable, target, base, held, held, spread)
+    trial = select.judge(usable, target, base, held, np.zeros_like(held), spread)
     assert trial.alpha > 0.98
     for model in trial.cloudy_model:
         assert (model >= 0).all()
@@ -199,8 +213,9 @@ def test_the_scatter_of_a_single_network_is_taken_off(judged):
     # The mean of the networks is right, each of them scatters about it: held-out pixels alone would say less than 1.
     usable, target, base, spread = judged
     scatter = np.random.default_rng(9).normal(0, 0.03, target.shape).astype(np.float32)
-    alone = select.judge(usable, target, base, target + scatter, target + scatter, spread)
-    together = select.judge(usable, target, base, target + scatter, target, spread)
+    again = np.random.default_rng(10).normal(0, 0.03, target.shape).astype(np.float32)
+    alone = select.judge(usable, target, base, target + scatter, np.zeros_like(scatter), spread)
+    together = select.judge(usable, target, base, target + scatter, again, spread)
     assert alone.alpha < 0.7
     assert together.alpha == pytest.approx(1, abs=0.06)
 
@@ -253,6 +268,21 @@ def test_noise_is_not_confirmed():
 
 def test_noise_as_large_as_the_change_is_half_confirmed():
     np.testing.assert_allclose(select.rehearse(*rehearsal(0.05)), 0.5, atol=0.15)
+
+
+def test_clouds_that_no_mask_shows_are_not_taken_for_noise():
+    windows, times = rehearsal(0.0)
+    cloudy = windows.series.copy()
+    cloudy[..., :5, :5] += 0.5
+    np.testing.assert_allclose(select.rehearse(dataclasses.replace(windows, series=cloudy), times), 1, atol=0.1)
+
+
+def test_haze_is_not_taken_for_noise():
+    windows, times = rehearsal(0.0)
+    haze = np.linspace(0, 0.3, 25, dtype=np.float32)
+    np.testing.assert_allclose(
+        select.rehearse(dataclasses.replace(windows, series=windows.series + haze), times), 1, atol=0.1
+    )
 
 
 def test_a_constant_bias_does_not_count_as_noise():

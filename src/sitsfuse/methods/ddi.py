@@ -40,8 +40,8 @@ class DDI:
     The weights ``w = w0 + f(x)``, per pixel, band and guide, come from an MLP on all guides' reflectances and validity
     flags; ``w0`` are the weights of temporal interpolation over the valid guides, and the last layer starts at 0, so
     that an untrained network is temporal interpolation. It is trained for each date at LR, on the degraded guides
-    against the target, and applied at HR; invalid guides carry no weight, which fills their gaps. Then the
-    residual ``r = C_p - P↓`` is added at HR.
+    against those details of the target that a residual correction would not bring, and applied at HR; invalid guides
+    carry no weight, which fills their gaps. Then the residual ``r = C_p - P↓`` is added at HR.
 
     Blocks of LR pixels are held out in turn, one network per fold, and the mean of the networks predicts. The
     held-out pixels choose the head, the weight decay and how far to move from temporal interpolation towards the
@@ -125,7 +125,8 @@ class DDI:
         return self._choose(plain, windows)
 
     def _choose(self, plain: DDIPredictor, windows: ddi_select.Windows) -> DDIPredictor:
-        from .ddi_network import Candidate, Samples, Training, train
+        from .ddi_network import Samples
+        from .ddi_training import Candidate, Task, Training, train
 
         ok = windows.usable
         offsets = days(plain.guides, plain.targets[0])
@@ -136,7 +137,7 @@ class DDI:
             np.ascontiguousarray(prior[:, ok]),
         )
         target = np.ascontiguousarray(windows.target[:, ok])
-        folds = ddi_select.block_folds(ok, self.folds, self.block, self.seed)
+        folds = ddi_select.block_folds(ok, self.folds, self.block, self.seed)[ok]
         device = pick_device(self.device)
         how = Training(self.hidden, self.steps, self.rate, self.seed, device)
         base = np.einsum("tn,tbn->bn", samples.prior, samples.guides)
@@ -146,16 +147,18 @@ class DDI:
             else np.full(len(target), self.strength, np.float32)
         )
 
-        def judge(ensemble: Ensemble) -> ddi_select.Trial:
-            return ddi_select.judge(ok, target, base, *_held_out(ensemble.to(device), samples, folds[ok]))
+        task = Task(samples, target, folds, ddi_select.neighbours(ok), strength)
 
-        k = int(folds[ok].max()) + 1
+        def judge(ensemble: Ensemble) -> ddi_select.Trial:
+            return ddi_select.judge(ok, target, base, *_held_out(ensemble.to(device), samples, folds))
+
+        k = int(folds.max()) + 1
         candidates = [Candidate.same(head, decay, k) for head in self.heads for decay in self.decays]
         screen = dataclasses.replace(how, steps=max(1, int(SCREENING * self.steps)))
-        trials = [judge(e) for e in train(samples, target, folds[ok], candidates, screen)]
+        trials = [judge(e) for e in train(task, candidates, screen)]
         first, second = ddi_select.pick([t.error for t in trials], [c.heads[0] for c in candidates])
         chosen = [candidates[i] for i in (first, second) if i is not None]
-        (ensemble,) = train(samples, target, folds[ok], [chosen[0].alternate(chosen[-1])], how)
+        (ensemble,) = train(task, [chosen[0].alternate(chosen[-1])], how)
         trial = judge(ensemble)
         choices = {
             "head": " + ".join(c.heads[0] for c in chosen),
@@ -327,13 +330,16 @@ def pick_device(name: str) -> str:
 def _held_out(
     loaded: LoadedEnsemble, samples: Samples, folds: npt.NDArray[np.intp]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(B, N): each pixel by the network that has not seen it; mean and standard deviation over all networks."""
+    """(B, N): each pixel by the network that has not seen it; scatter and standard deviation of the networks."""
     _, b, n = samples.shape
-    held, mean, spread = (np.empty((b, n), np.float32) for _ in range(3))
+    held, scatter, spread = (np.empty((b, n), np.float32) for _ in range(3))
     for start in range(0, n, CHUNK):
         part = slice(start, min(start + CHUNK, n))
         prior = np.ascontiguousarray(samples.prior[:, part])
         each = loaded.predict(samples.guides[:, :, part], samples.valid[:, part], prior)
-        held[:, part] = np.take_along_axis(each, folds[None, None, part], axis=0)[0]
-        mean[:, part], spread[:, part] = each.mean(axis=0), each.std(axis=0)
-    return held, mean, spread
+        k = len(each)
+        one, two, three = (np.take_along_axis(each, (folds[None, None, part] + i) % k, axis=0)[0] for i in range(3))
+        # Two networks differ by twice the variance of one; their mean keeps 1/k of it.
+        held[:, part], scatter[:, part] = one, (two - three) * math.sqrt((1 - 1 / k) / 2) if k > 2 else 0
+        spread[:, part] = each.std(axis=0)
+    return held, scatter, spread

@@ -29,6 +29,8 @@ REHEARSAL_DAYS = 10.0
 """Longest gap between a guide and the nearest target image for the guide to take part in `rehearse`."""
 REHEARSAL_PIXELS = 100
 """Fewest LR pixels for that."""
+OUTLIER = 9.0
+"""Difference of two dates, in median absolute differences, beyond which a pixel changed (6 standard deviations)."""
 
 
 @dataclass(frozen=True)
@@ -137,28 +139,44 @@ def _filled_blocks(usable: BoolArray, block: int) -> BoolArray:
     return np.asarray(padded.reshape(w, by, block, bx, block).any(axis=(2, 4)), dtype=bool)
 
 
+def neighbours(usable: BoolArray) -> npt.NDArray[np.intp]:
+    """All windows of 2×2 LR pixels that hold a usable one; (M, 4) numbers of usable pixels, -1 for others.
+
+    Parameters
+    ----------
+    usable
+        (W, y, x); its pixels are numbered in this order.
+    """
+    number = np.full(usable.shape, -1, np.intp)
+    number[usable] = np.arange(np.count_nonzero(usable))
+    padded = np.pad(number, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 2), axis=(1, 2)).reshape(-1, 4)
+    return np.asarray(windows[(windows >= 0).any(axis=1)])
+
+
 def judge(
-    usable: BoolArray, target: FloatArray, base: FloatArray, held: FloatArray, mean: FloatArray, spread: FloatArray
+    usable: BoolArray, target: FloatArray, base: FloatArray, held: FloatArray, scatter: FloatArray, spread: FloatArray
 ) -> Trial:
     """How good a candidate is where its networks have not been trained.
 
     The residual correction will remove what can be seen at LR and leave the details below. One scale up that is: of
     the held-out errors, remove what 2×2 LR pixels show, and look at what is left. ``alpha`` minimises it, in closed
     form, for ``base + alpha (mean - base)``: a held-out pixel is known to one network alone, which scatters about the
-    mean of all that will predict, and the power of this scatter is taken off.
+    mean of all that will predict, and the power of this scatter is taken off. It is measured between networks that
+    have seen the pixel, which agree more than others: where networks learn noise, ``alpha`` errs towards 0.
 
     Parameters
     ----------
     usable
         (W, y, x), where the N pixels lie.
-    target, base, held, mean, spread
-        (B, N): the truth, temporal interpolation, the held-out prediction, and mean and standard deviation over the
-        networks.
+    target, base, held, scatter, spread
+        (B, N): the truth, temporal interpolation, the held-out prediction, a sample of the networks' scatter about
+        their mean, and its standard deviation.
     """
     scale = np.maximum(target.std(axis=1, keepdims=True), 1e-6)
     wanted = high_pass((target - base) / scale, usable)
     offered = high_pass((held - base) / scale, usable)
-    power = float((offered**2).sum() - (high_pass((held - mean) / scale, usable) ** 2).sum())
+    power = float((offered**2).sum() - (high_pass(scatter / scale, usable) ** 2).sum())
     alpha = float(np.clip((wanted * offered).sum() / power, 0, 1)) if power > 0 else 0.0
     left = wanted - alpha * offered
     error = target - base - alpha * (held - base)
@@ -195,8 +213,10 @@ def rehearse(windows: Windows, guide_times: Times) -> FloatArray:
     At a guide's date both sensors are known. The other guides are fitted to the target series there (ridge regression,
     the linear cousin of the networks), and what the fit leaves, ``r = C - P``, is compared with what the guide itself
     says is missing, ``e = G - P``: the slope of e on r is the share of the residual that is scene and not noise of the
-    LR sensor. Clouds and changes between the two dates only lower it, so the guide that confirms most counts. 1 if no
-    guide has a target image near enough.
+    LR sensor. What differs between the two dates must not count as noise: pixels that disagree by far (clouds,
+    harvests) take no part, and r and e are compared in their finest details, which haze and growth do not touch. What
+    remains of such changes only lowers the slope, so the guide that confirms most counts. 1 if no guide has a target
+    image near enough.
     """
     t, b = windows.guide.shape[:2]
     slopes = []
@@ -213,7 +233,10 @@ def rehearse(windows: Windows, guide_times: Times) -> FloatArray:
         target, truth = image[:, ok].T.astype(np.float64), windows.guide[k][:, ok].T.astype(np.float64)
         fitted = _ridge(x, target)
         r, e = target - fitted, truth - fitted
-        slopes.append((r * e).sum(axis=0) / np.maximum((r * r).sum(axis=0), 1e-12))
+        off = np.abs(r - e - np.median(r - e, axis=0))
+        near = off <= OUTLIER * np.median(off, axis=0)
+        seen_lr, seen_hr = (high_pass(np.where(near, a - a.mean(axis=0, where=near), 0).T, ok) for a in (r, e))
+        slopes.append((seen_lr * seen_hr).sum(axis=1) / np.maximum((seen_lr**2).sum(axis=1), 1e-12))
     if not slopes:
         return np.ones(b, np.float32)
     return np.asarray(np.clip(np.max(slopes, axis=0), 0, 1), np.float32)
