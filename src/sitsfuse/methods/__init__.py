@@ -18,10 +18,11 @@ from ..errors import InputError
 from .base import Method, Predictor, Tile
 from .ddi import DDI
 from .difference import Difference
+from .efast import EFAST
 from .spatial import Spatial
 from .temporal import Temporal
 
-METHODS: dict[str, type[Any]] = {m.name: m for m in (Temporal, Spatial, Difference, DDI)}
+METHODS: dict[str, type[Any]] = {m.name: m for m in (Temporal, Spatial, Difference, EFAST, DDI)}
 """The methods that come with the package, by name."""
 
 

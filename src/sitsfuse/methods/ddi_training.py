@@ -22,7 +22,7 @@ HUBER = 0.02
 changes of a few parcels then weigh no more than many small errors."""
 LEVEL = 0.03
 """Weight in the loss of what the residual correction will remove: small, but the only guide where it is not known."""
-BATCH = (64, 128)
+BATCH = (64, 96)
 """Fewest and most windows in a mini-batch; between them a sixteenth of the pixels."""
 CHECKS = 15
 """How often training looks at the held-out fold."""
