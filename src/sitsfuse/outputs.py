@@ -27,7 +27,7 @@ from odc.geo.geobox import GeoBox
 from .errors import InputError
 from .grid import Window
 from .series import make_series
-from .writers import consolidate, create_series, write_cog, write_region
+from .writers import consolidate, create_series, write_cog, write_region, writing
 
 STATE = ".sitsfuse"
 """Folder in the output that holds what a later run needs to resume."""
@@ -474,14 +474,10 @@ def write_json(path: Path, value: Any) -> None:
         If it cannot be written.
     """
     draft = path.with_name(path.name + ".part")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(json.dumps(value))
         draft.replace(path)
-    except OSError as error:
-        raise InputError(
-            path, f"cannot be written ({error.strerror or error})", "check the path, its permissions and the free space"
-        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import threading
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import InputError, missing_extra
 
@@ -17,11 +16,9 @@ except ImportError as error:
     raise missing_extra("torch", "PyTorch (needed by DDI)") from error
 
 from ..threads import bound
+from .base import BoolArray, FloatArray
 
 bound()
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 HEADS = ("linear", "softmax")
 """Known heads: free weights, or convex ones (≥ 0, sum 1)."""

@@ -11,11 +11,12 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage, sparse
 
-from ..degrade import down, down_halo, nearest_index, separable, up, up_halo, up_mask, up_matrix
+from ..degrade import down, nearest_index, separable, up, up_mask, up_matrix
 from ..grid import Axis, GridPair
 from ..series import group, mtf
 from ..timeline import days, interpolate
 from .base import BoolArray, FloatArray, Tile, Times, result
+from .difference import residual_halo
 
 LEAST_SCORE = 1e-3
 """Score of clear pixels beside a guide's clouds: a guide that is clear around outweighs them a thousand times."""
@@ -61,7 +62,7 @@ class EFAST:
 
     def halo(self, ratio: float) -> int:
         """Clouds further away than the ramp do not matter; ↓ and ↑ reach further."""
-        return math.ceil((self.ramp + 2) * ratio) + down_halo(ratio) + up_halo(ratio)
+        return math.ceil((self.ramp + 2) * ratio) + residual_halo(ratio)
 
     def fit(self, site: xr.DataTree, date: np.datetime64) -> EFASTPredictor:
         """Nothing to learn."""
