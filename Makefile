@@ -34,6 +34,7 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/windows.py
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist

@@ -28,7 +28,7 @@ LAYERS = [
 ]
 """From the bottom to the top. A module imports what lies below it or beside it, as long as that makes no circle."""
 
-ONLY_IN = {"torch": ("methods.ddi",), "matplotlib": ("figure",)}
+ONLY_IN = {"torch": ("methods.ddi",), "matplotlib": ("figure",), "numba": ("methods._window",)}
 """Libraries that only some modules may import, by the beginning of the modules' names."""
 
 FACADE = {"__init__", "__main__"}

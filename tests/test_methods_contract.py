@@ -26,6 +26,7 @@ GRIDS = {
     "x1.5 shifted": {"ratio": 1.5, "offset": (1.3, -0.4), "n": 50},
     "x5 shifted": {"ratio": 5.0, "offset": (-2.3, 1.7), "n": 62},
     "x4 on a part": {"ratio": 4.0, "offset": (0.0, 33.0), "n": 64},
+    "x5/3": {"ratio": 5 / 3, "n": 90},
 }
 ONE = [scenes.day(14)]
 

@@ -193,8 +193,8 @@ def same_grid(a: GeoBox, b: GeoBox) -> bool:
 
 
 def _tidy(value: float) -> float:
-    """Round away the noise of coordinate arithmetic (a millionth of a pixel)."""
-    return round(value, 6)
+    """Round away the noise of coordinate arithmetic (a billionth of a pixel)."""
+    return round(value, 9)
 
 
 def _tidy_ratio(value: float) -> float:

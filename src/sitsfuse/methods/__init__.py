@@ -19,10 +19,13 @@ from .base import Method, Predictor, Tile
 from .ddi import DDI
 from .difference import Difference
 from .efast import EFAST
+from .estarfm import ESTARFM
+from .fitfc import FitFC
 from .spatial import Spatial
+from .starfm import STARFM
 from .temporal import Temporal
 
-METHODS: dict[str, type[Any]] = {m.name: m for m in (Temporal, Spatial, Difference, EFAST, DDI)}
+METHODS: dict[str, type[Any]] = {m.name: m for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, DDI)}
 """The methods that come with the package, by name."""
 
 

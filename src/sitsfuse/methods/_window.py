@@ -1,0 +1,479 @@
+"""The compiled loops over windows that the methods share: the only numba.
+
+Each works on one tile, on one thread, and lets go of the interpreter's lock: tiles run in parallel. The window's offset
+is the outer loop and a row of pixels the inner one, three offsets at a time, without branches, so that it runs on the
+processor's vector units; what depends on one pixel only is computed before. Images are padded by the reach of the
+window with pixels that carry no weight, so that the loops know no border.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+import numpy.typing as npt
+
+from .base import BoolArray, FloatArray
+
+UNROLLED = 3
+"""Offsets at a time: the sums of a pixel are then loaded and stored a third as often."""
+SPAN = 256
+"""Pixels of a row at a time: their sums stay in the processor's innermost cache."""
+
+LANES = 32
+"""Elements that a compiled loop takes at a time: it is slow on what remains."""
+
+_COMPILED: dict[str, Any] = {"fastmath": True, "nogil": True, "cache": True}
+
+
+def nearness(window: int) -> FloatArray:
+    """(window, window + padding) weights ``1 / D``, ``D = 1 + d / (window / 2)``, of offsets at distance d.
+
+    The columns are padded with 0 to a multiple of what the loops take at a time.
+    """
+    reach = window // 2
+    steps = np.arange(-reach, reach + 1)
+    weight = 1 / (1 + np.hypot(steps[:, None], steps) / (window / 2))
+    return np.ascontiguousarray(np.pad(weight, ((0, 0), (0, -window % UNROLLED))), np.float32)
+
+
+def padded(image: FloatArray, window: int, value: float = 0.0) -> FloatArray:
+    """(..., y, x) with the reach of a window around, and room for the elements that loops take too many."""
+    reach = window // 2
+    border = (reach, reach + LANES)
+    return np.ascontiguousarray(
+        np.pad(image, [(0, 0)] * (image.ndim - 2) + [border, border], constant_values=value), np.float32
+    )
+
+
+def around(centre: BoolArray, window: int) -> tuple[slice, slice]:
+    """The smallest rectangle that holds the windows of all pixels wanted."""
+    spans = []
+    for axis, n in enumerate(centre.shape):
+        wanted = np.flatnonzero(centre.any(axis=1 - axis))
+        first, last = (int(wanted[0]), int(wanted[-1]) + 1) if wanted.size else (0, 0)
+        spans.append(slice(max(first - window // 2, 0), min(last + window // 2, n)))
+    return spans[0], spans[1]
+
+
+@nb.njit(
+    "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], b1[:, ::1], f4[:, ::1], f4, f4, f4,"
+    " f4[:, ::1], f4[:, ::1])",
+    **_COMPILED,
+)
+def _starfm(fine, spectral, temporal, weight, value, centre, near, like, more_s, more_t, total, weights):  # type: ignore[no-untyped-def]
+    rows, cols = total.shape
+    side = near.shape[0]
+    reach = side // 2
+    f, s, t, sum_v, sum_w = (
+        np.empty(SPAN, np.float32),
+        np.empty(SPAN, np.float32),
+        np.empty(SPAN, np.float32),
+        np.empty(SPAN, np.float32),
+        np.empty(SPAN, np.float32),
+    )
+    none = np.float32(0)
+    for y in range(rows):
+        for x in range(0, cols, SPAN):
+            n = min(SPAN, cols - x)
+            if not centre[y, x : x + n].any():
+                continue
+            for i in range(n):
+                f[i] = fine[y + reach, x + reach + i]
+                s[i] = spectral[y + reach, x + reach + i] + more_s
+                t[i] = temporal[y + reach, x + reach + i] + more_t
+                sum_v[i] = 0
+                sum_w[i] = 0
+            for dy in range(side):
+                for dx in range(0, near.shape[1], 3):
+                    row, a, b = y + dy, x + dx, x + dx + n + 2
+                    fj, sj, tj = fine[row, a:b], spectral[row, a:b], temporal[row, a:b]
+                    wj, vj = weight[row, a:b], value[row, a:b]
+                    n0, n1, n2 = near[dy, dx], near[dy, dx + 1], near[dy, dx + 2]
+                    for i in range(n):
+                        fi, si, ti = f[i], s[i], t[i]
+                        w0 = n0 * wj[i] if (abs(fj[i] - fi) < like) & (sj[i] < si) & (tj[i] < ti) else none
+                        w1 = (
+                            n1 * wj[i + 1]
+                            if (abs(fj[i + 1] - fi) < like) & (sj[i + 1] < si) & (tj[i + 1] < ti)
+                            else none
+                        )
+                        w2 = (
+                            n2 * wj[i + 2]
+                            if (abs(fj[i + 2] - fi) < like) & (sj[i + 2] < si) & (tj[i + 2] < ti)
+                            else none
+                        )
+                        sum_w[i] += w0 + w1 + w2
+                        sum_v[i] += w0 * vj[i] + w1 * vj[i + 1] + w2 * vj[i + 2]
+            for i in range(n):
+                total[y, x + i] = sum_v[i]
+                weights[y, x + i] = sum_w[i]
+
+
+def starfm(
+    fine: FloatArray,
+    spectral: FloatArray,
+    temporal: FloatArray,
+    weight: FloatArray,
+    value: FloatArray,
+    centre: BoolArray,
+    window: int,
+    like: float,
+    more: tuple[float, float],
+) -> tuple[FloatArray, FloatArray]:
+    """Sums over the pixels in a window that are like its centre in F and better than it in S and T.
+
+    ``sum w v`` and ``sum w`` with ``w = weight / D`` over the pixels with ``|F - F_c| < like``,
+    ``S < S_c + more[0]`` and ``T < T_c + more[1]``.
+
+    Parameters
+    ----------
+    fine, spectral, temporal, weight, value
+        (y, x) float32, finite: F, S, T, the weight at distance 0 (0 for invalid pixels) and v.
+    centre
+        (y, x) bool, where the sums are wanted; what is returned elsewhere has no meaning.
+    window
+        Side of the window, odd.
+    like, more
+        Thresholds, in reflectance.
+
+    Returns
+    -------
+    total, weights
+        (y, x) float32.
+    """
+    out = np.zeros((2, *fine.shape), np.float32)
+    part = around(centre, window)
+    f, s, t, w, v = (padded(a[part], window) for a in (fine, spectral, temporal, weight, value))
+    limit, more_s, more_t = (np.float32(a) for a in (like, *more))
+    sums = np.zeros((2, *centre[part].shape), np.float32)
+    wanted = np.ascontiguousarray(centre[part])
+    _starfm(f, s, t, w, v, wanted, nearness(window), limit, more_s, more_t, sums[0], sums[1])
+    out[:, *part] = sums
+    return out[0], out[1]
+
+
+FAR = 1e10
+"""Feature of an invalid pixel: its square is still a float32."""
+_UNBOUNDED = np.float32(1e18)
+"""A squared distance between the features of valid pixels is less; one to an invalid pixel is more."""
+_TIE = np.float32(1 + 3e-6)
+"""Squared distances that differ by less are equal: rounding must not part them."""
+
+
+@nb.njit("f4(f4[::1], i8, i8)", **_COMPILED)
+def _kth(values, n, k):  # type: ignore[no-untyped-def]
+    """The k-th smallest (from 0) of the first n values, which it reorders: Hoare's selection."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
+
+
+@nb.njit("Tuple((i8, f4))(f4[::1], i4[:, ::1], i8, i8, f4[::1])", **_COMPILED)
+def _closest(distance, at, n, count, scratch):  # type: ignore[no-untyped-def]
+    """Keep the closest ``count`` of n pixels and those as far as the last of them: how many, and how far that is."""
+    scratch[:n] = distance[:n]
+    bound = _kth(scratch, n, count - 1) * _TIE
+    kept = 0
+    for i in range(n):
+        if distance[i] <= bound:
+            distance[kept] = distance[i]
+            at[kept, 0] = at[i, 0]
+            at[kept, 1] = at[i, 1]
+            kept += 1
+    return kept, bound
+
+
+@nb.njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], f4[:, ::1], i8, f4[:, :, ::1])", **_COMPILED)
+def _similar(features, values, centre, near, count, out):  # type: ignore[no-untyped-def]
+    bands, rows, cols = out.shape
+    side = near.shape[0]
+    reach = side // 2
+    distance = np.empty(side, np.float32)
+    # One more than fits the window: what is not kept is written, too, and then overwritten.
+    kept_d, kept_at = np.empty(side * side + 1, np.float32), np.empty((side * side + 1, 2), np.int32)
+    scratch = np.empty(side * side, np.float32)
+    mean = np.empty(bands, np.float32)
+    for y in range(rows):
+        kept = 0
+        for x in range(cols):
+            if not centre[y, x]:
+                continue
+            # What was similar to the pixel before bounds how far the most similar ones can be.
+            still = 0
+            for i in range(kept):
+                row, col = kept_at[i, 0], kept_at[i, 1]
+                if x <= col < x + side:
+                    d = np.float32(0)
+                    for f in range(features.shape[0]):
+                        d += (features[f, row, col] - features[f, y + reach, x + reach]) ** 2
+                    scratch[still] = d
+                    still += 1
+            bound = _kth(scratch, still, count - 1) * _TIE if still >= count else _UNBOUNDED
+            kept, full = 0, 2 * count
+            for step in range(side):
+                # From the middle outwards: near pixels are mostly similar, and bring the bound down early.
+                dy = reach + (step + 1) // 2 if step % 2 else reach - step // 2
+                for f in range(features.shape[0]):
+                    own = features[f, y + reach, x + reach]
+                    line = features[f, y + dy, x : x + side]
+                    if f == 0:
+                        for i in range(side):
+                            distance[i] = (line[i] - own) ** 2
+                    else:
+                        for i in range(side):
+                            distance[i] += (line[i] - own) ** 2
+                hits = 0
+                for i in range(side):
+                    hits += distance[i] <= bound
+                if hits == 0:
+                    continue
+                for i in range(side):
+                    kept_d[kept] = distance[i]
+                    kept_at[kept, 0] = y + dy
+                    kept_at[kept, 1] = x + i
+                    kept += distance[i] <= bound
+                if kept > full:
+                    kept, bound = _closest(kept_d, kept_at, kept, count, scratch)
+                    full = kept + 2 * count
+            if kept > count:
+                kept, bound = _closest(kept_d, kept_at, kept, count, scratch)
+            weights = np.float32(0)
+            mean[:] = 0
+            for i in range(kept):
+                row, col = kept_at[i, 0], kept_at[i, 1]
+                w = near[row - y, col - x]
+                weights += w
+                for b in range(bands):
+                    mean[b] += w * values[b, row, col]
+            for b in range(bands):
+                out[b, y, x] = mean[b] / weights
+
+
+def similar(
+    features: FloatArray, values: FloatArray, valid: BoolArray, centre: BoolArray, window: int, count: int
+) -> FloatArray:
+    """Mean of the pixels in a window that are most similar to its centre, near ones weighing more (``1 / D``).
+
+    No window is sorted: the pixels that were similar to the neighbour before, compared with the new centre, bound how
+    far the most similar ones can be; only the few pixels within that bound are kept and the last one selected from.
+
+    Parameters
+    ----------
+    features
+        (feature, y, x) float32: similarity is the Euclidean distance between them.
+    values
+        (band, y, x) float32: what the mean is of; read only where valid.
+    valid
+        (y, x) bool: the pixels that may be used.
+    centre
+        (y, x) bool: where the mean is wanted, only where valid.
+    window
+        Side of the window, odd.
+    count
+        Number of similar pixels, the centre among them; pixels as far as the last one are used too, all of them where
+        there are fewer.
+
+    Returns
+    -------
+    mean
+        (band, y, x) float32; 0 where it is not wanted.
+    """
+    out = np.zeros(values.shape, np.float32)
+    part = around(centre & valid, window)
+    far = np.where(valid[part], features[:, *part], np.float32(FAR))
+    clean = np.where(valid[part], values[:, *part], np.float32(0))
+    mean = np.zeros(clean.shape, np.float32)
+    _similar(
+        padded(far, window, FAR),
+        padded(clean, window),
+        np.ascontiguousarray((centre & valid)[part]),
+        nearness(window),
+        min(count, window * window),
+        mean,
+    )
+    out[:, *part] = mean
+    return out
+
+
+@nb.njit("i8(i8)", **_COMPILED)
+def _whole(n):  # type: ignore[no-untyped-def]
+    """The next multiple of `LANES`."""
+    return (n + LANES - 1) // LANES * LANES
+
+
+@nb.njit(
+    "void(f4[:, :, :, ::1], f4[:, :, :, ::1], f4[:, :, ::1], f4[:, ::1], b1[:, ::1], f4[:, ::1], f4[:, ::1], f4,"
+    " f8[::1], i8, f4[:, :, :, ::1])",
+    **_COMPILED,
+)
+def _estarfm(fine, coarse, today, unlike, centre, near, like, least, critical, fewest, out):  # type: ignore[no-untyped-def]
+    bands, rows, cols = out.shape[1:]
+    side, wide = near.shape[0], fine.shape[3]
+    reach = side // 2
+    lanes = _whole(side)
+    # What a similar pixel adds to the sums, pixel by pixel, for the rows of the window: row y is kept at y % side.
+    plain, terms = 6 * bands, 8 * bands
+    size = _whole(terms)
+    record = np.zeros((side, wide, size), np.float32)
+    factor, part, total = np.ones(size, np.float32), np.empty(size, np.float32), np.empty(size)
+    alike = np.empty(lanes, np.float32)
+    one, none = np.float32(1), np.float32(0)
+    for y in range(1 - side, rows):
+        new = y + side - 1
+        for b in range(bands):
+            for x in range(wide):
+                r = record[new % side, x]
+                f1, f2, c1, c2 = fine[0, b, new, x], fine[1, b, new, x], coarse[0, b, new, x], coarse[1, b, new, x]
+                r[b] = c1
+                r[bands + b] = c2
+                r[2 * bands + b] = f1 + f2
+                r[3 * bands + b] = c1 * c1 + c2 * c2
+                r[4 * bands + b] = c1 * f1 + c2 * f2
+                r[5 * bands + b] = f1 * f1 + f2 * f2
+                r[6 * bands + b] = today[b, new, x] - c1
+                r[7 * bands + b] = today[b, new, x] - c2
+        if y < 0:
+            continue
+        for x in range(cols):
+            if not centre[y, x]:
+                continue
+            own = record[(y + reach) % side, x + reach]
+            count, weights = 0, 0.0
+            total[:] = 0
+            for dy in range(side):
+                row = y + dy
+                for b in range(bands):
+                    f1, f2 = fine[0, b, row, x : x + lanes], fine[1, b, row, x : x + lanes]
+                    o1, o2 = fine[0, b, y + reach, x + reach], fine[1, b, y + reach, x + reach]
+                    t1, t2 = like[0, b], like[1, b]
+                    if b == 0:
+                        for i in range(lanes):
+                            alike[i] = one if (abs(f1[i] - o1) < t1) & (abs(f2[i] - o2) < t2) else none
+                    else:
+                        for i in range(lanes):
+                            alike[i] = alike[i] if (abs(f1[i] - o1) < t1) & (abs(f2[i] - o2) < t2) else none
+                any_alike = none
+                for i in range(lanes):
+                    any_alike += alike[i]
+                if any_alike == 0:
+                    continue
+                part[:] = 0
+                for i in range(side):
+                    if alike[i] != 0:
+                        w = one / (unlike[row, x + i] / near[dy, i] + np.float32(1e-7))
+                        count += 1
+                        weights += w
+                        r = record[row % side, x + i]
+                        factor[plain:terms] = w
+                        for k in range(size):
+                            part[k] += factor[k] * r[k]
+                # In double precision from row to row: the regression takes differences of large sums.
+                for k in range(size):
+                    total[k] += part[k]
+            if count <= fewest:
+                for b in range(bands):
+                    out[0, b, y, x] = own[6 * bands + b]
+                    out[1, b, y, x] = own[7 * bands + b]
+                continue
+            n = 2 * count
+            for b in range(bands):
+                s_c = total[b] + total[bands + b]
+                s_f = total[2 * bands + b]
+                cc = total[3 * bands + b] - s_c * s_c / n
+                cf = total[4 * bands + b] - s_c * s_f / n
+                ff = total[5 * bands + b] - s_f * s_f / n
+                slope = 1.0
+                if abs(total[bands + b] - total[b]) >= least * count and cc > 0 and cf * cf >= critical[n] * cc * ff:
+                    slope = cf / cc
+                    if slope <= 0 or slope > 5:
+                        slope = 1.0
+                out[0, b, y, x] = slope * total[6 * bands + b] / weights
+                out[1, b, y, x] = slope * total[7 * bands + b] / weights
+
+
+def estarfm(
+    fine: FloatArray,
+    coarse: FloatArray,
+    today: FloatArray,
+    unlike: FloatArray,
+    valid: BoolArray,
+    centre: BoolArray,
+    window: int,
+    like: FloatArray,
+    least: float,
+    critical: npt.NDArray[np.float64],
+    fewest: int,
+) -> FloatArray:
+    """The change since each of two guides, as the pixels in a window show it that are like its centre in both.
+
+    ``V sum w (C_p - C_k) / sum w`` over the pixels with ``|F_k - F_k,c| < like`` in all bands of both guides;
+    ``w = 1 / (unlike D + 1e-7)`` and V the slope of F on C over these pixels on both dates, or 1. The kernel keeps what
+    a pixel adds to the sums in one record, so that a similar pixel costs a few vector operations.
+
+    Parameters
+    ----------
+    fine, coarse
+        (2, band, y, x) float32: F_k and C_k. Levels near 0 keep precision.
+    today
+        (band, y, x) float32: C_p.
+    unlike
+        (y, x) float32: 1 less the correlation of fine and coarse spectra.
+    valid
+        (y, x) bool: the pixels that may be used.
+    centre
+        (y, x) bool: where the change is wanted, only where valid.
+    window
+        Side of the window, odd.
+    like
+        (2, band) float32, thresholds of similarity.
+    least
+        Mean change of C between the guides below which V = 1.
+    critical
+        (2 * window² + 1,) least r² of a significant slope, by number of samples.
+    fewest
+        Up to so many similar pixels, the centre stands alone with V = 1.
+
+    Returns
+    -------
+    change
+        (2, band, y, x) float32, since each guide; 0 where it is not wanted.
+    """
+    out = np.zeros(fine.shape, np.float32)
+    part = around(centre & valid, window)
+    before, now, apart = (np.where(valid[part], a[..., *part], np.float32(0)) for a in (coarse, today, unlike))
+    far = np.where(valid[part], fine[..., *part], np.float32(FAR))
+    change = np.zeros(far.shape, np.float32)
+    _estarfm(
+        padded(far, window, FAR),
+        padded(before, window),
+        padded(now, window),
+        padded(apart, window),
+        np.ascontiguousarray((centre & valid)[part]),
+        nearness(window),
+        np.ascontiguousarray(like, np.float32),
+        np.float32(least),
+        np.ascontiguousarray(critical, np.float64),
+        fewest,
+        change,
+    )
+    out[..., *part] = change
+    return out

@@ -1,0 +1,165 @@
+"""ESTARFM: changes since two guides, carried to HR by the pixels that are alike in both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import ndimage, special
+
+from .base import BoolArray, FloatArray, Tile, Times
+from .difference import residual_halo
+from .pairs import NONE, Dates, Pairs, doubt, odd_window, statistics
+
+SIGNIFICANCE = 0.05
+"""Probability of a slope as steep as the one found where fine and coarse images have nothing to do with each other."""
+FEWEST = 5
+"""Up to so many similar pixels, the centre stands alone."""
+
+
+@dataclass(frozen=True)
+class ESTARFM:
+    """``F_k + V sum w (C_p - C_k) / sum w`` from two guides, weighted by how little the LR image changed since each.
+
+    Similar pixels are those in the window with ``|F - F_c| < 2 σ_F / classes`` in all bands of both guides. They weigh
+    ``w = 1 / ((1 - r) D + 1e-7)``, r the correlation of a pixel's fine and coarse spectra over bands and dates,
+    ``D = 1 + d / (window / 2)``. V is the slope of the regression of F on C over the similar pixels of both dates; 1
+    where the LR images differ by less than `least_change` on average, the slope is not significant (F-test,
+    p > 0.05) or not in (0, 5]. With 5 similar pixels or fewer the centre stands alone, with V = 1. The predictions
+    from the two guides weigh ``1 / |sum over the window of (C_k - C_p)|``.
+
+    Per pixel, the guides are the nearest clear ones before and after the date. C is the LR image observed within a day
+    of the guide, else the degraded guide, both interpolated to HR.
+
+    References
+    ----------
+    Zhu, Chen, Gao, Chen, Masek, An enhanced spatial and temporal adaptive reflectance fusion model for complex
+    heterogeneous regions, Remote Sensing of Environment 114(11), 2010. σ_F is here that of the whole guide. The choice
+    of pairs per pixel and the uncertainty are ours; so is using one guide twice where no other is clear.
+    """
+
+    name: ClassVar[str] = "estarfm"
+    paper: ClassVar[str] = "Zhu et al. 2010"
+    min_guides: ClassVar[int] = 1
+
+    window: int = 0
+    """Side of the window, in HR pixels; 0: ten LR pixels, from a ratio of 5 on 51."""
+    classes: float = 6.0
+    """Number of classes in the scene: the larger, the more alike similar pixels must be; the paper's is 4."""
+    least_change: float = 0.05
+    """Mean change of the LR image between the two guides below which V is 1, in reflectance."""
+
+    def __post_init__(self) -> None:
+        if self.window < 0 or self.classes <= 0 or self.least_change < 0:
+            raise ValueError("window and least_change must be ≥ 0, classes > 0")
+
+    def halo(self, ratio: float) -> int:
+        """Half a window, and the reach of ↓ and ↑."""
+        return odd_window(self.window, 10, ratio) // 2 + residual_halo(ratio)
+
+    def fit(self, site: xr.DataTree, date: np.datetime64) -> ESTARFMPredictor:
+        """Measure level and scatter of the guides; nothing else is global."""
+        return ESTARFMPredictor(Dates.of(site, date), *statistics(site), self)
+
+
+@dataclass(frozen=True)
+class ESTARFMPredictor:
+    """Predicts tiles from the two pairs of each pixel."""
+
+    dates: Dates
+    mean: FloatArray
+    sigma: FloatArray
+    method: ESTARFM
+
+    @property
+    def guides(self) -> Times:
+        """All guides: any may be the nearest clear one."""
+        return self.dates.guides
+
+    @property
+    def targets(self) -> Times:
+        """The date to predict and the LR images of guides' dates."""
+        return self.dates.targets
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What stands for the LR images of the guides' dates."""
+        return self.dates.record
+
+    def __call__(self, tile: Tile) -> xr.Dataset:
+        """Predict a tile; see `base.Predictor`."""
+        pairs = Pairs.of(tile, self.dates, 2)
+        first, second = pairs.index
+        second = np.where(second == NONE, first, second)
+        image, unsure = (np.zeros(pairs.target.shape, np.float32) for _ in range(2))
+        count = len(self.dates.guides)
+        for a, b in (
+            divmod(int(code), count) for code in np.unique((first.astype(int) * count + second)[first != NONE])
+        ):
+            here = (first == a) & (second == b)
+            one, other = self._predict(pairs, (a, b), here)
+            image[:, here], unsure[:, here] = one[:, here], other[:, here]
+        return pairs.result(image, unsure)
+
+    def _predict(self, pairs: Pairs, both: tuple[int, int], centre: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """The prediction from two guides and its uncertainty, (band, y, x) each, where wanted."""
+        from . import _window  # numba is slow to import
+
+        method = self.method
+        window = odd_window(method.window, 10, pairs.tile.grids.ratio)
+        valid = pairs.valid[both[0]] & pairs.valid[both[1]]
+        fine, coarse = (np.stack([image(k) for k in both]) for image in (pairs.fine, pairs.coarse))
+        level = self.mean[list(both)].mean(axis=0)[:, None, None]
+        change = _window.estarfm(
+            fine - level,
+            coarse - level,
+            pairs.target - level,
+            decorrelation(fine, coarse),
+            valid,
+            centre,
+            window,
+            2 * self.sigma[list(both)] / np.float32(method.classes),
+            method.least_change,
+            critical_r2(2 * window**2),
+            FEWEST,
+        )
+        images, since = fine + change, pairs.target - coarse
+        total = np.abs(window_sum(np.where(valid, since, np.float32(0)), window)) + 1e-9
+        shares = (total[::-1] / total.sum(axis=0)).astype(np.float32)
+        return (shares * images).sum(axis=0), doubt(images, shares, np.abs(since))
+
+
+def decorrelation(fine: FloatArray, coarse: FloatArray) -> FloatArray:
+    """(y, x) ``1 - r``, r the correlation of a pixel's spectra (2, band, y, x) over dates and bands; 1 if constant.
+
+    In double precision: r is often so near to 1 that float32 would leave nothing of the difference.
+    """
+    f, c = (a.reshape(-1, *a.shape[-2:]).astype(np.float64) for a in (fine, coarse))
+    f, c = f - f.mean(axis=0), c - c.mean(axis=0)
+    size = np.sqrt((f**2).sum(axis=0) * (c**2).sum(axis=0))
+    r = (f * c).sum(axis=0) / np.where(size > 0, size, 1)
+    return np.asarray(np.clip(1 - r, 0, 2), np.float32)
+
+
+def window_sum(image: FloatArray, window: int) -> npt.NDArray[np.float64]:
+    """(..., y, x) sum over a window, with nothing beyond the image."""
+    out = image.astype(np.float64)
+    for axis in (-2, -1):
+        out = ndimage.uniform_filter1d(out, window, axis=axis, mode="constant") * window
+    return out
+
+
+@lru_cache(maxsize=8)
+def critical_r2(samples: int) -> npt.NDArray[np.float64]:
+    """(samples + 1,) least r² of a regression line that the F-test calls significant, by number of samples."""
+    free = np.arange(samples + 1) - 2.0
+    free[:3] = 1
+    ratio = special.fdtri(1, free, 1 - SIGNIFICANCE)
+    r2 = ratio / (ratio + free)
+    r2[:3] = np.inf
+    return np.asarray(r2, np.float64)

@@ -1,0 +1,159 @@
+"""Fit-FC: the target's local regression on the guide's LR image, applied to the guide, smoothed by similar pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import ndimage
+
+from ..degrade import fill, nearest_index, separable, up_matrix
+from ..series import group
+from .base import BoolArray, FloatArray, Tile, Times
+from .difference import residual_halo
+from .pairs import Dates, Pairs, doubt, odd_window
+
+SIMILARITY = ("red", "nir")
+"""Bands that tell which pixels are similar; all bands where the series lacks one of them."""
+
+
+@dataclass(frozen=True)
+class FitFC:
+    """``Z = a F + b + r↑``, smoothed over the pixels that are most similar in red and NIR.
+
+    Per band and LR pixel, a and b are the regression of ``C_p`` on ``C_1`` over the LR pixels around it and r what it
+    leaves; a and b hold for all HR pixels of the LR pixel. Then each pixel becomes the mean of the `similar` pixels in
+    a window that are most like it in F, with weights ``1 / D``, ``D = 1 + d / (window / 2)``.
+
+    Per pixel, the pair (F, C_1) is that of the nearest clear guide in time. C_1 is the LR image observed within a day
+    of the guide, else the degraded guide.
+
+    References
+    ----------
+    Wang, Atkinson, Spatio-temporal fusion for daily Sentinel-2 images, Remote Sensing of Environment 204, 2018. Ours:
+    the slope is drawn towards 1 where the LR image is flat, ``a = (cov + flat²) / (var + flat²)``, so that the guide's
+    details remain there; pixels as similar as the last one count too; the choice of the pair per pixel; the
+    uncertainty.
+    """
+
+    name: ClassVar[str] = "fitfc"
+    paper: ClassVar[str] = "Wang & Atkinson 2018"
+    min_guides: ClassVar[int] = 1
+
+    reach: int = 1
+    """Half the regression's window, in LR pixels: 1 for 3×3."""
+    flat: float = 0.002
+    """Scatter of the LR image within the regression's window, in reflectance, below which it hardly counts."""
+    window: int = 0
+    """Side of the window of similar pixels, in HR pixels; 0: eight LR pixels, from a ratio of 5 on 41."""
+    similar: int = 20
+    """Number of similar pixels, the pixel itself among them."""
+
+    def __post_init__(self) -> None:
+        if self.reach < 1 or self.window < 0 or self.similar < 1 or self.flat <= 0:
+            raise ValueError("reach and similar must be ≥ 1, window ≥ 0, flat > 0")
+
+    def halo(self, ratio: float) -> int:
+        """Half a window, the LR pixels of the regression, and the reach of ↓ and ↑."""
+        return odd_window(self.window, 8, ratio) // 2 + math.ceil((self.reach + 1) * ratio) + residual_halo(ratio)
+
+    def fit(self, site: xr.DataTree, date: np.datetime64) -> FitFCPredictor:
+        """Nothing is global but the dates."""
+        bands = [str(b) for b in group(site, "guide")["band"].values]
+        features = [bands.index(b) for b in SIMILARITY if b in bands]
+        use = tuple(features) if len(features) == len(SIMILARITY) else tuple(range(len(bands)))
+        return FitFCPredictor(Dates.of(site, date), use, self)
+
+
+@dataclass(frozen=True)
+class FitFCPredictor:
+    """Predicts tiles from the nearest pair of each pixel."""
+
+    dates: Dates
+    features: tuple[int, ...]
+    method: FitFC
+
+    @property
+    def guides(self) -> Times:
+        """All guides: any may be the nearest clear one."""
+        return self.dates.guides
+
+    @property
+    def targets(self) -> Times:
+        """The date to predict and the LR images of guides' dates."""
+        return self.dates.targets
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What stands for the LR images of the guides' dates."""
+        return self.dates.record
+
+    def __call__(self, tile: Tile) -> xr.Dataset:
+        """Predict a tile; see `base.Predictor`."""
+        from . import _window  # numba is slow to import
+
+        method, pairs = self.method, Pairs.of(tile, self.dates, 1)
+        window = odd_window(method.window, 8, tile.grids.ratio)
+        image, change = (np.zeros(pairs.target.shape, np.float32) for _ in range(2))
+        for k in pairs.used():
+            here = pairs.index[0] == k
+            fine = pairs.fine(k)
+            plain = self._regressed(pairs, k, fine)
+            features = fine[list(self.features)]
+            image[:, here] = _window.similar(features, plain, pairs.valid[k], here, window, method.similar)[:, here]
+            change[:, here] = np.abs(pairs.target - pairs.coarse(k))[:, here]
+        return pairs.result(image, doubt(image[None], np.ones_like(image[None]), change[None]))
+
+    def _regressed(self, pairs: Pairs, k: int, fine: FloatArray) -> FloatArray:
+        """(band, y, x) ``a F + b + r↑`` of a guide, before it is smoothed."""
+        grids = pairs.tile.grids
+        target, clear = self.dates.target(pairs.tile)
+        known = clear & pairs.known[k]
+        slope, offset = local_regression(pairs.lr[k], target, known, self.method.reach, self.method.flat)
+        rest = np.where(known, target - slope * pairs.lr[k] - offset, np.float32(0))
+        spread = separable(fill(rest, known), up_matrix(grids.y), up_matrix(grids.x))
+        rows, cols = nearest_index(grids.y), nearest_index(grids.x)
+        at = np.clip(rows, 0, None)[:, None], np.clip(cols, 0, None)
+        return np.asarray(slope[:, *at] * fine + offset[:, *at] + spread, np.float32)
+
+
+def local_regression(
+    before: FloatArray, after: FloatArray, known: BoolArray, reach: int, flat: float
+) -> tuple[FloatArray, FloatArray]:
+    """Slope and offset of ``after = slope * before + offset`` in a window around each pixel.
+
+    Parameters
+    ----------
+    before, after
+        (band, y, x) float32, read only where known.
+    known
+        (y, x) bool.
+    reach
+        Half the window's side.
+    flat
+        Standard deviation of `before` at which the slope lies halfway between the regression's and 1.
+
+    Returns
+    -------
+    slope, offset
+        (band, y, x) float32; 1 and 0 where no pixel of the window is known.
+    """
+    x, y = (np.where(known, a, 0).astype(np.float64) for a in (before, after))
+    n = np.maximum(_box_sum(known.astype(np.float64), reach), 1e-9)
+    mean_x, mean_y = _box_sum(x, reach) / n, _box_sum(y, reach) / n
+    cov = _box_sum(x * y, reach) / n - mean_x * mean_y
+    var = np.clip(_box_sum(x * x, reach) / n - mean_x**2, 0, None)
+    slope = (cov + flat**2) / (var + flat**2)
+    return slope.astype(np.float32), (mean_y - slope * mean_x).astype(np.float32)
+
+
+def _box_sum(image: npt.NDArray[np.float64], reach: int) -> npt.NDArray[np.float64]:
+    """Sum over the window, with nothing beyond the image."""
+    ones = np.ones(2 * reach + 1)
+    rows = ndimage.correlate1d(image, ones, axis=-2, mode="constant")
+    return np.asarray(ndimage.correlate1d(rows, ones, axis=-1, mode="constant"), np.float64)

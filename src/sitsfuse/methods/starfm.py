@@ -1,0 +1,142 @@
+"""STARFM: changes seen at LR, carried to HR by similar pixels in a window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from .base import FloatArray, Tile, Times
+from .difference import residual_halo
+from .pairs import NONE, Dates, Pairs, doubt, odd_window, statistics
+
+SURE = np.float32(1e18)
+"""Weight of a pixel that is known exactly: no sum of weights comes near it."""
+
+
+@dataclass(frozen=True)
+class STARFM:
+    """Weighted mean of ``C_p + F - C`` over the pixels in a window that are spectrally like the centre.
+
+    Per band and pair (F, C): candidates are the pixels with ``|F - F_c| < 2 σ_F / classes`` that are no worse than the
+    centre in ``S = |F - C|`` and ``T = |C - C_p|``, each up to an uncertainty. They weigh
+    ``1 / ((S + ε) (T + ε) D)``, ``D = 1 + d / (window / 2)``, or, logarithmic, ``1 / (ln(2 + S/ε) ln(2 + T/ε) D)``.
+    Two pairs pool their candidates. Where the LR image did not change (T = 0) the guide is kept, where the guide says
+    no more than it (S = 0) the target is; without candidates the centre stands alone.
+
+    Per pixel, the pairs are those of the nearest clear guides before and after the date. C is the LR image observed
+    within a day of the guide, else the degraded guide, both interpolated to HR.
+
+    References
+    ----------
+    Gao, Masek, Schwaller, Hall, On the blending of the Landsat and MODIS surface reflectance: predicting daily Landsat
+    surface reflectance, IEEE TGRS 44(8), 2006. σ_F is here that of the whole guide. The choice of pairs per pixel, ε
+    and the uncertainty are ours.
+    """
+
+    name: ClassVar[str] = "starfm"
+    paper: ClassVar[str] = "Gao et al. 2006"
+    min_guides: ClassVar[int] = 1
+
+    pairs: int = 2
+    """Pairs per pixel, 1 or 2: the nearest clear guide, or the nearest ones before and after."""
+    window: int = 0
+    """Side of the window, in HR pixels; 0: ten LR pixels, from a ratio of 5 on 51."""
+    classes: float = 16.0
+    """Number of classes in the scene: the larger, the more alike candidates must be; the paper's is 4."""
+    fine_uncertainty: float = 0.005
+    """How much worse than the centre's a candidate's S may be, in reflectance."""
+    change_uncertainty: float = 0.005
+    """How much worse than the centre's a candidate's T may be, in reflectance."""
+    epsilon: float = 0.01
+    """Difference in reflectance below which S and T no longer count."""
+    logarithmic: bool = False
+    """Whether weights fall with the logarithm of S and T."""
+
+    def __post_init__(self) -> None:
+        if self.pairs not in (1, 2):
+            raise ValueError("pairs must be 1 or 2")
+        if self.window < 0 or self.classes <= 0 or self.epsilon <= 0:
+            raise ValueError("window must be ≥ 0, classes and epsilon > 0")
+        if self.fine_uncertainty < 0 or self.change_uncertainty < 0:
+            raise ValueError("uncertainties must be ≥ 0")
+
+    def halo(self, ratio: float) -> int:
+        """Half a window, and the reach of ↓ and ↑."""
+        return odd_window(self.window, 10, ratio) // 2 + residual_halo(ratio)
+
+    def fit(self, site: xr.DataTree, date: np.datetime64) -> STARFMPredictor:
+        """Measure the scatter of the guides; nothing else is global."""
+        return STARFMPredictor(Dates.of(site, date), statistics(site)[1], self)
+
+
+@dataclass(frozen=True)
+class STARFMPredictor:
+    """Predicts tiles from the pairs of each pixel."""
+
+    dates: Dates
+    sigma: FloatArray
+    method: STARFM
+
+    @property
+    def guides(self) -> Times:
+        """All guides: any may be the nearest clear one."""
+        return self.dates.guides
+
+    @property
+    def targets(self) -> Times:
+        """The date to predict and the LR images of guides' dates."""
+        return self.dates.targets
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What stands for the LR images of the guides' dates."""
+        return self.dates.record
+
+    def __call__(self, tile: Tile) -> xr.Dataset:
+        """Predict a tile; see `base.Predictor`."""
+        pairs = Pairs.of(tile, self.dates, self.method.pairs)
+        shape = (self.method.pairs, *pairs.target.shape)
+        images, weights, changes = (np.zeros(shape, np.float32) for _ in range(3))
+        for k in pairs.used():
+            found = self._predict(pairs, k)
+            for rank, index in enumerate(pairs.index):
+                here = index == k
+                for out, part in zip((images, weights, changes), found, strict=True):
+                    out[rank][:, here] = part[:, here]
+        total = np.where(pairs.index[0] != NONE, weights.sum(axis=0), np.float32(1))
+        shares = np.asarray(weights / total, np.float32)
+        return pairs.result((shares * images).sum(axis=0), doubt(images, shares, changes))
+
+    def _predict(self, pairs: Pairs, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean of the candidates of one pair, the sum of their weights, and T, (band, y, x) each."""
+        from . import _window  # numba is slow to import
+
+        method = self.method
+        window = odd_window(method.window, 10, pairs.tile.grids.ratio)
+        limits = method.fine_uncertainty, method.change_uncertainty
+        fine, coarse, centre = pairs.fine(k), pairs.coarse(k), (pairs.index == k).any(axis=0)
+        spectral, temporal = np.abs(fine - coarse), np.abs(coarse - pairs.target)
+        value, weight = pairs.target + fine - coarse, self._weight(spectral, temporal)
+        sure = (spectral == 0) | (temporal == 0)
+        image = np.empty_like(value)
+        for b in range(len(fine)):
+            like = 2 * float(self.sigma[k, b]) / method.classes
+            clear = np.where(pairs.valid[k], weight[b], np.float32(0))
+            total, weights = _window.starfm(
+                fine[b], spectral[b], temporal[b], clear, value[b], centre, window, like, limits
+            )
+            alone = sure[b] | (weights == 0)
+            image[b] = np.where(alone, value[b], total / np.where(alone, np.float32(1), weights))
+            weight[b] = np.where(sure[b], SURE, np.where(alone, weight[b], weights))
+        return image, weight, temporal
+
+    def _weight(self, spectral: FloatArray, temporal: FloatArray) -> FloatArray:
+        """Weight at distance 0, in units that keep a sum of many within float32."""
+        eps = np.float32(self.method.epsilon)
+        s, t = spectral / eps, temporal / eps
+        product = np.log(s + 2) * np.log(t + 2) if self.method.logarithmic else (s + 1) * (t + 1)
+        return np.asarray(1 / product, np.float32)
