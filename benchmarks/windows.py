@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-WINDOWS = {"starfm": 51, "estarfm": 51, "fitfc": 41, "fsdaf": 41, "vipstf": 65, "robot": 0}
+WINDOWS = {"starfm": 51, "estarfm": 51, "fitfc": 41, "fsdaf": 13, "vipstf": 65, "robot": 0}
 """The methods and their windows at ratio 5; 0: none that can be set."""
 COLUMNS = ("method", "size", "bands", "window", "threads", "Mpx/s", "ns", "peak MB", "over MB", "slow")
 TESTS = Path(__file__).resolve().parent.parent / "tests"
@@ -123,6 +123,8 @@ def scene(size, bands):
 
 def plain(method, tree, date, window):
     """Run the tests' slow version of a method."""
+    from sitsfuse.methods import make_method
+
     sys.path.insert(0, str(TESTS))
     if method == "starfm":
         from test_starfm import DEFAULTS, slow
@@ -136,6 +138,11 @@ def plain(method, tree, date, window):
         from test_fitfc import slow
 
         slow(tree, date, 1, 0.002, window, 20)
+    elif method == "fsdaf":
+        import numpy as np
+        from test_fsdaf import slow
+
+        slow(tree, make_method(method, {"window": window}), np.datetime64(date, "ns"))
 
 
 def peak():

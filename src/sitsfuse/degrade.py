@@ -101,6 +101,15 @@ def nearest_index(axis: Axis) -> npt.NDArray[np.intp]:
     return np.where(inside, index, np.intp(-1))
 
 
+@lru_cache(maxsize=256)
+def cell_matrix(axis: Axis) -> sparse.csr_array:
+    """(n_lr, n_hr): 1 where an LR pixel holds the centre of an HR pixel."""
+    index = nearest_index(axis)
+    inside = np.flatnonzero(index >= 0)
+    ones = np.ones(inside.size, np.float32)
+    return sparse.csr_array((ones, (index[inside], inside)), shape=(axis.n_lr, axis.n_hr))
+
+
 def separable(
     image: npt.NDArray[np.floating], rows: sparse.csr_array, cols: sparse.csr_array
 ) -> npt.NDArray[np.floating]:

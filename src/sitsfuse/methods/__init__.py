@@ -21,11 +21,14 @@ from .difference import Difference
 from .efast import EFAST
 from .estarfm import ESTARFM
 from .fitfc import FitFC
+from .fsdaf import FSDAF
 from .spatial import Spatial
 from .starfm import STARFM
 from .temporal import Temporal
 
-METHODS: dict[str, type[Any]] = {m.name: m for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, DDI)}
+METHODS: dict[str, type[Any]] = {
+    m.name: m for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, FSDAF, DDI)
+}
 """The methods that come with the package, by name."""
 
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage, sparse
+from scipy import ndimage
 
-from ..degrade import down, nearest_index, separable, up, up_mask, up_matrix
-from ..grid import Axis, GridPair
+from ..degrade import cell_matrix, down, separable, up, up_mask, up_matrix
+from ..grid import GridPair
 from ..series import group, mtf
 from ..timeline import days, interpolate
 from .base import BoolArray, FloatArray, Tile, Times, result
@@ -147,21 +147,13 @@ def cloud_score(valid: BoolArray, grids: GridPair, ramp: float) -> FloatArray:
     d is the distance from an LR pixel to the nearest one with an invalid HR pixel, in LR pixels; the score is then
     interpolated to HR.
     """
-    cloudy = separable((~valid).astype(np.float32), _cells(grids.y), _cells(grids.x)) > 0
+    cloudy = separable((~valid).astype(np.float32), cell_matrix(grids.y), cell_matrix(grids.x)) > 0
     if not cloudy.any():
         return valid.astype(np.float32)
     distance = ndimage.distance_transform_edt(~cloudy)
     score = np.clip((distance - 1) / ramp, 0, 1).astype(np.float32)
     fine = separable(score, up_matrix(grids.y), up_matrix(grids.x))
     return np.asarray(np.clip(fine, LEAST_SCORE, 1) * valid, np.float32)
-
-
-def _cells(axis: Axis) -> sparse.csr_array:
-    """(n_lr, n_hr): 1 where an LR pixel holds the centre of an HR pixel."""
-    index = nearest_index(axis)
-    inside = np.flatnonzero(index >= 0)
-    ones = np.ones(inside.size, np.float32)
-    return sparse.csr_array((ones, (index[inside], inside)), shape=(axis.n_lr, axis.n_hr))
 
 
 def _around(times: Times, date: np.datetime64, window: float) -> Times:
