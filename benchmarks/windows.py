@@ -91,7 +91,7 @@ def measure(case):
     base = peak()
     wall, cpu = min(once(site), once(site))
     found = {"wall": wall, "cpu": cpu, "base": base, "peak": peak()}
-    if case["slow"]:
+    if case["slow"] and case["window"]:
         quick = once(small)[0]
         start = time.perf_counter()
         plain(case["method"], small, date[0], case["window"])
@@ -133,7 +133,7 @@ def plain(method, tree, date, window):
     elif method == "estarfm":
         from test_estarfm import slow
 
-        slow(tree, date, window, 6.0, 0.05)
+        slow(tree, date, window, 4.0, 0.05)
     elif method == "fitfc":
         from test_fitfc import slow
 
@@ -143,6 +143,11 @@ def plain(method, tree, date, window):
         from test_fsdaf import slow
 
         slow(tree, make_method(method, {"window": window}), np.datetime64(date, "ns"))
+    elif method == "vipstf":
+        import numpy as np
+        from test_vipstf import slow
+
+        slow(tree, np.datetime64(date, "ns"), 30, window, 10.0)
 
 
 def peak():

@@ -1,11 +1,18 @@
-"""Real series through the command line: fusion has to pay where nobody made up the scene."""
+"""Real series: fusion has to pay where nobody made up the scene."""
 
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from sitsfuse.cli import main
+from sitsfuse.engine import fuse
+from sitsfuse.evaluation import evaluate
+from sitsfuse.readers import open_series, open_site
+from sitsfuse.series import geobox, group, make_series, make_site
 
 METHODS = ("ddi", "difference", "temporal", "spatial")
 
@@ -53,3 +60,42 @@ def test_ddi_is_not_worse_than_the_best_where_two_sensors_disagree(errors):
     # Radiometry differs and there are 484 LR pixels: on one of the two dates difference interpolation is better.
     rmse = errors("s2_l8_belgium", ("2018-10-21", "2019-06-18"))
     assert rmse["ddi"] < 1.03 * rmse.drop("ddi").min(), rmse
+
+
+def boreas(data):
+    """The Landsat-7 and MODIS triplet: site of the first and last date, and the Landsat image in between.
+
+    The MODIS images are displaced by 6 rows and 16 columns of HR pixels.
+    """
+    guide, target = (open_series(data / "l7_modis_boreas" / name) for name in ("guide", "target"))
+    box = geobox(target)
+    moved = GeoBox(box.shape, Affine.translation(16 * 30, -6 * 30) * box.affine, box.crs)
+    values, valid = target["reflectance"].values, target["valid"].values
+    bands = [str(b) for b in target["band"].values]
+    target = make_series(values, valid, target["time"].values, bands, moved)
+    return make_site(guide.isel(time=[0, 2]), target), guide["reflectance"].values[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "published"),
+    [("starfm", (0.0038, 0.0041, 0.0140)), ("estarfm", (0.0048, 0.0042, 0.0157))],
+)
+def test_as_good_as_the_cpp_library_on_its_classical_triplet(real_data, method, published):
+    # RMSE of green, red and NIR in the middle that ImageFusion reaches, rounded to four digits.
+    site, truth = boreas(real_data)
+    image = fuse(site, method=method, dates=["2001-07-11"])["reflectance"].values[0]
+    rmse = np.sqrt(((image - truth)[:, 50:350, 50:350] ** 2).mean(axis=(1, 2)))
+    assert (rmse < np.array(published) + 0.00005).all(), rmse
+
+
+@pytest.mark.parametrize("method", ["starfm", "estarfm", "fitfc", "fsdaf", "vipstf", "robot"])
+def test_window_methods_beat_interpolation_on_a_sentinel_2_scene(real_data, method):
+    site = open_site(real_data / "s2_portugal_2", "target_x5")
+    dates = ["2017-07-17", "2017-09-20"]
+
+    def rmse(name):
+        out = fuse(site, method=name, dates=dates)
+        table = evaluate(out, group(site, "reference"), group(site, "target"))
+        return table.query("band == 'all' and metric == 'rmse'")["value"].mean()
+
+    assert rmse(method) < 0.75 * min(rmse("temporal"), rmse("spatial"))

@@ -288,7 +288,7 @@ def run_tile(predictor: Predictor, site: xr.DataTree, output: Output, date: int,
     guide, target = group(site, "guide"), group(site, "target")
     asked = frozenset({"weight"} if output.layout.weights else ())
     part, grids = _target_part(target, GridPair(geobox(guide), geobox(target)), window, predictor.targets)
-    tile = Tile(read(guide, window.block, predictor.guides), part, grids, asked)
+    tile = Tile(read(guide, window.block, predictor.guides), part, grids, asked, window.inner)
     image = predictor(tile).isel(y=window.inner[0], x=window.inner[1])
     if "weight" in asked and "weight" not in image:
         raise InputError("--weights", "the method has no weights of guides", "leave --weights out or use ddi")

@@ -22,12 +22,14 @@ from .efast import EFAST
 from .estarfm import ESTARFM
 from .fitfc import FitFC
 from .fsdaf import FSDAF
+from .robot import ROBOT
 from .spatial import Spatial
 from .starfm import STARFM
 from .temporal import Temporal
+from .vipstf import VIPSTF
 
 METHODS: dict[str, type[Any]] = {
-    m.name: m for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, FSDAF, DDI)
+    m.name: m for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, FSDAF, VIPSTF, ROBOT, DDI)
 }
 """The methods that come with the package, by name."""
 

@@ -1,9 +1,8 @@
 """The compiled loops over windows that the methods share: the only numba.
 
-Each works on one tile, on one thread, and lets go of the interpreter's lock: tiles run in parallel. The window's offset
-is the outer loop and a row of pixels the inner one, three offsets at a time, without branches, so that it runs on the
-processor's vector units; what depends on one pixel only is computed before. Images are padded by the reach of the
-window with pixels that carry no weight, so that the loops know no border.
+Each works on one tile, on one thread, and lets go of the interpreter's lock: tiles run in parallel. Images are padded by
+the reach of the window with pixels that carry no weight, so that the loops know no border; the innermost loops go
+along a row without branches, for the processor's vector units; what depends on one pixel only is computed before.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ UNROLLED = 3
 """Offsets at a time: the sums of a pixel are then loaded and stored a third as often."""
 SPAN = 256
 """Pixels of a row at a time: their sums stay in the processor's innermost cache."""
-
 LANES = 32
 """Elements that a compiled loop takes at a time: it is slow on what remains."""
+CENTRES = 32
+"""Neighbouring pixels whose sums are taken at once."""
 
 _COMPILED: dict[str, Any] = {"fastmath": True, "nogil": True, "cache": True}
 
@@ -66,17 +66,19 @@ def _starfm(fine, spectral, temporal, weight, value, centre, near, like, more_s,
     rows, cols = total.shape
     side = near.shape[0]
     reach = side // 2
-    f, s, t, sum_v, sum_w = (
-        np.empty(SPAN, np.float32),
-        np.empty(SPAN, np.float32),
-        np.empty(SPAN, np.float32),
-        np.empty(SPAN, np.float32),
-        np.empty(SPAN, np.float32),
-    )
+    f = np.empty(SPAN, np.float32)
+    s = np.empty(SPAN, np.float32)
+    t = np.empty(SPAN, np.float32)
+    sum_v = np.empty(SPAN, np.float32)
+    sum_w = np.empty(SPAN, np.float32)
     none = np.float32(0)
     for y in range(rows):
-        for x in range(0, cols, SPAN):
-            n = min(SPAN, cols - x)
+        first, last = cols, 0
+        for x in range(cols):
+            if centre[y, x]:
+                first, last = min(first, x), x + 1
+        for x in range(first, last, SPAN):
+            n = min(SPAN, last - x)
             if not centre[y, x : x + n].any():
                 continue
             for i in range(n):
@@ -125,7 +127,8 @@ def starfm(
     """Sums over the pixels in a window that are like its centre in F and better than it in S and T.
 
     ``sum w v`` and ``sum w`` with ``w = weight / D`` over the pixels with ``|F - F_c| < like``,
-    ``S < S_c + more[0]`` and ``T < T_c + more[1]``.
+    ``S < S_c + more[0]`` and ``T < T_c + more[1]``. The window's offset is the outer loop, three at a time, and a row of
+    centres the inner one.
 
     Parameters
     ----------
@@ -314,100 +317,118 @@ def similar(
     return out
 
 
-@nb.njit("i8(i8)", **_COMPILED)
-def _whole(n):  # type: ignore[no-untyped-def]
-    """The next multiple of `LANES`."""
-    return (n + LANES - 1) // LANES * LANES
-
-
 @nb.njit(
     "void(f4[:, :, :, ::1], f4[:, :, :, ::1], f4[:, :, ::1], f4[:, ::1], b1[:, ::1], f4[:, ::1], f4[:, ::1], f4,"
     " f8[::1], i8, f4[:, :, :, ::1])",
     **_COMPILED,
 )
-def _estarfm(fine, coarse, today, unlike, centre, near, like, least, critical, fewest, out):  # type: ignore[no-untyped-def]
+def _estarfm(fine, coarse, today, unlike, centre, distance, like, least, critical, fewest, out):  # type: ignore[no-untyped-def]
     bands, rows, cols = out.shape[1:]
-    side, wide = near.shape[0], fine.shape[3]
-    reach = side // 2
-    lanes = _whole(side)
-    # What a similar pixel adds to the sums, pixel by pixel, for the rows of the window: row y is kept at y % side.
-    plain, terms = 6 * bands, 8 * bands
-    size = _whole(terms)
-    record = np.zeros((side, wide, size), np.float32)
-    factor, part, total = np.ones(size, np.float32), np.empty(size, np.float32), np.empty(size)
+    side, wide = distance.shape[0], fine.shape[3]
+    reach, terms = side // 2, 6 * bands
+    lanes = (side + LANES - 1) // LANES * LANES
+    # What a similar pixel adds to the sums, for the rows of the window: row y is kept at y % side.
+    plain = np.zeros((side, wide + CENTRES, terms), np.float32)
+    moved = np.zeros((side, wide + CENTRES, 2 * bands), np.float32)
+    # Which pixels of a row are similar to each centre, and their weights: row c is 0 outside the window of centre c.
+    similar = np.zeros((CENTRES, CENTRES + side - 1), np.float32)
+    weight = np.zeros((CENTRES, CENTRES + side - 1), np.float32)
     alike = np.empty(lanes, np.float32)
+    count, weights = np.empty(CENTRES), np.empty(CENTRES)
+    sums, changes = np.empty((CENTRES, terms)), np.empty((CENTRES, 2 * bands))
     one, none = np.float32(1), np.float32(0)
     for y in range(1 - side, rows):
         new = y + side - 1
         for b in range(bands):
             for x in range(wide):
-                r = record[new % side, x]
+                p, m = plain[new % side, x], moved[new % side, x]
                 f1, f2, c1, c2 = fine[0, b, new, x], fine[1, b, new, x], coarse[0, b, new, x], coarse[1, b, new, x]
-                r[b] = c1
-                r[bands + b] = c2
-                r[2 * bands + b] = f1 + f2
-                r[3 * bands + b] = c1 * c1 + c2 * c2
-                r[4 * bands + b] = c1 * f1 + c2 * f2
-                r[5 * bands + b] = f1 * f1 + f2 * f2
-                r[6 * bands + b] = today[b, new, x] - c1
-                r[7 * bands + b] = today[b, new, x] - c2
+                p[b] = c1
+                p[bands + b] = c2
+                p[2 * bands + b] = f1 + f2
+                p[3 * bands + b] = c1 * c1 + c2 * c2
+                p[4 * bands + b] = c1 * f1 + c2 * f2
+                p[5 * bands + b] = f1 * f1 + f2 * f2
+                m[b] = today[b, new, x] - c1
+                m[bands + b] = today[b, new, x] - c2
         if y < 0:
             continue
-        for x in range(cols):
-            if not centre[y, x]:
+        for start in range(0, cols, CENTRES):
+            n = min(CENTRES, cols - start)
+            if not centre[y, start : start + n].any():
                 continue
-            own = record[(y + reach) % side, x + reach]
-            count, weights = 0, 0.0
-            total[:] = 0
+            count[:] = 0
+            weights[:] = 0
+            sums[:] = 0
+            changes[:] = 0
             for dy in range(side):
-                row = y + dy
-                for b in range(bands):
-                    f1, f2 = fine[0, b, row, x : x + lanes], fine[1, b, row, x : x + lanes]
-                    o1, o2 = fine[0, b, y + reach, x + reach], fine[1, b, y + reach, x + reach]
-                    t1, t2 = like[0, b], like[1, b]
-                    if b == 0:
-                        for i in range(lanes):
-                            alike[i] = one if (abs(f1[i] - o1) < t1) & (abs(f2[i] - o2) < t2) else none
-                    else:
-                        for i in range(lanes):
-                            alike[i] = alike[i] if (abs(f1[i] - o1) < t1) & (abs(f2[i] - o2) < t2) else none
-                any_alike = none
-                for i in range(lanes):
-                    any_alike += alike[i]
-                if any_alike == 0:
+                row, found = y + dy, False
+                for c in range(n):
+                    x = start + c
+                    if not centre[y, x]:
+                        continue
+                    for b in range(bands):
+                        f1, f2 = fine[0, b, row, x : x + lanes], fine[1, b, row, x : x + lanes]
+                        o1, o2 = fine[0, b, y + reach, x + reach], fine[1, b, y + reach, x + reach]
+                        t1, t2 = like[0, b], like[1, b]
+                        if b == 0:
+                            for i in range(lanes):
+                                alike[i] = one if (abs(f1[i] - o1) < t1) & (abs(f2[i] - o2) < t2) else none
+                        else:
+                            for i in range(lanes):
+                                alike[i] = alike[i] if (abs(f1[i] - o1) < t1) & (abs(f2[i] - o2) < t2) else none
+                    s, w, u, d = (
+                        similar[c, c : c + side],
+                        weight[c, c : c + side],
+                        unlike[row, x : x + side],
+                        distance[dy],
+                    )
+                    number, total = none, none
+                    for i in range(side):
+                        s[i] = alike[i]
+                        number += alike[i]
+                    if number == 0:
+                        w[:] = 0
+                        continue
+                    for i in range(side):
+                        w[i] = s[i] / (u[i] * d[i] + np.float32(1e-7))
+                    for i in range(side):
+                        total += w[i]
+                    found = True
+                    count[c] += number
+                    weights[c] += total
+                if found:
+                    # In double precision from row to row: the regression takes differences of large sums.
+                    part = slice(start, start + CENTRES + side - 1)
+                    row_sums = np.dot(similar, plain[row % side, part])
+                    row_changes = np.dot(weight, moved[row % side, part])
+                    for c in range(n):
+                        for k in range(terms):
+                            sums[c, k] += row_sums[c, k]
+                        for k in range(2 * bands):
+                            changes[c, k] += row_changes[c, k]
+            for c in range(n):
+                x = start + c
+                if not centre[y, x]:
                     continue
-                part[:] = 0
-                for i in range(side):
-                    if alike[i] != 0:
-                        w = one / (unlike[row, x + i] / near[dy, i] + np.float32(1e-7))
-                        count += 1
-                        weights += w
-                        r = record[row % side, x + i]
-                        factor[plain:terms] = w
-                        for k in range(size):
-                            part[k] += factor[k] * r[k]
-                # In double precision from row to row: the regression takes differences of large sums.
-                for k in range(size):
-                    total[k] += part[k]
-            if count <= fewest:
+                if count[c] <= fewest:
+                    out[0, :, y, x] = moved[(y + reach) % side, x + reach, :bands]
+                    out[1, :, y, x] = moved[(y + reach) % side, x + reach, bands:]
+                    continue
+                samples = 2 * int(count[c])
                 for b in range(bands):
-                    out[0, b, y, x] = own[6 * bands + b]
-                    out[1, b, y, x] = own[7 * bands + b]
-                continue
-            n = 2 * count
-            for b in range(bands):
-                s_c = total[b] + total[bands + b]
-                s_f = total[2 * bands + b]
-                cc = total[3 * bands + b] - s_c * s_c / n
-                cf = total[4 * bands + b] - s_c * s_f / n
-                ff = total[5 * bands + b] - s_f * s_f / n
-                slope = 1.0
-                if abs(total[bands + b] - total[b]) >= least * count and cc > 0 and cf * cf >= critical[n] * cc * ff:
-                    slope = cf / cc
-                    if slope <= 0 or slope > 5:
-                        slope = 1.0
-                out[0, b, y, x] = slope * total[6 * bands + b] / weights
-                out[1, b, y, x] = slope * total[7 * bands + b] / weights
+                    s_c, s_f = sums[c, b] + sums[c, bands + b], sums[c, 2 * bands + b]
+                    cc = sums[c, 3 * bands + b] - s_c * s_c / samples
+                    cf = sums[c, 4 * bands + b] - s_c * s_f / samples
+                    ff = sums[c, 5 * bands + b] - s_f * s_f / samples
+                    enough = abs(sums[c, bands + b] - sums[c, b]) >= least * count[c]
+                    slope = 1.0
+                    if enough and cc > 0 and cf * cf >= critical[samples] * cc * ff:
+                        slope = cf / cc
+                        if slope <= 0 or slope > 5:
+                            slope = 1.0
+                    out[0, b, y, x] = slope * changes[c, b] / weights[c]
+                    out[1, b, y, x] = slope * changes[c, bands + b] / weights[c]
 
 
 def estarfm(
@@ -426,8 +447,9 @@ def estarfm(
     """The change since each of two guides, as the pixels in a window show it that are like its centre in both.
 
     ``V sum w (C_p - C_k) / sum w`` over the pixels with ``|F_k - F_k,c| < like`` in all bands of both guides;
-    ``w = 1 / (unlike D + 1e-7)`` and V the slope of F on C over these pixels on both dates, or 1. The kernel keeps what
-    a pixel adds to the sums in one record, so that a similar pixel costs a few vector operations.
+    ``w = 1 / (unlike D + 1e-7)`` and V the slope of F on C over these pixels on both dates, or 1. Which pixels of a row
+    are similar to each of some neighbouring centres is a matrix, and what a pixel adds to the sums another one: their
+    product takes the sums of all centres at once, whether many pixels are similar or few.
 
     Parameters
     ----------
@@ -468,7 +490,7 @@ def estarfm(
         padded(now, window),
         padded(apart, window),
         np.ascontiguousarray((centre & valid)[part]),
-        nearness(window),
+        1 / np.ascontiguousarray(nearness(window)[:, :window]),
         np.ascontiguousarray(like, np.float32),
         np.float32(least),
         np.ascontiguousarray(critical, np.float64),

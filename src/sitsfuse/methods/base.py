@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 from dask.base import is_dask_collection
 
-from ..grid import GridPair
+from ..grid import GridPair, Window
 from ..series import index_of, make_series, with_date
 
 FloatArray = npt.NDArray[np.float32]
@@ -31,6 +31,15 @@ class Tile:
     """Grids of the block and the LR window."""
     diagnostics: frozenset[str] = field(default_factory=frozenset)
     """Diagnostics that are asked for, e.g. ``weight``."""
+    core: Window = (slice(None), slice(None))
+    """Rows and columns of the block that will be kept: what a method makes of the others has no meaning."""
+
+    @property
+    def wanted(self) -> BoolArray:
+        """(y, x) bool, the core: costly methods spare themselves the rest."""
+        out = np.zeros(self.grids.hr.shape, bool)
+        out[self.core] = True
+        return out
 
     def guide_arrays(self) -> tuple[FloatArray, BoolArray]:
         """(time, band, y, x) reflectance and (time, y, x) valid of the guides."""
@@ -56,7 +65,7 @@ class Predictor(Protocol):
         ...
 
     def __call__(self, tile: Tile) -> xr.Dataset:
-        """Predict the block's HR grid.
+        """Predict the block's HR grid, at least its core.
 
         Returns
         -------

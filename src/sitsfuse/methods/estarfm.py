@@ -49,8 +49,8 @@ class ESTARFM:
 
     window: int = 0
     """Side of the window, in HR pixels; 0: ten LR pixels, from a ratio of 5 on 51."""
-    classes: float = 6.0
-    """Number of classes in the scene: the larger, the more alike similar pixels must be; the paper's is 4."""
+    classes: float = 4.0
+    """Number of classes in the scene: the larger, the more alike similar pixels must be."""
     least_change: float = 0.05
     """Mean change of the LR image between the two guides below which V is 1, in reflectance."""
 

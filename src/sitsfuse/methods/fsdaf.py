@@ -14,11 +14,11 @@ from scipy import optimize
 from scipy.cluster import vq
 
 from ..degrade import FILL_RADIUS, cell_matrix, down, down_halo, fill, nearest_index, separable
-from ..grid import GridPair, Window, tile_window
-from ..series import geobox, group, pair_of
+from ..grid import GridPair, Window
+from ..series import geobox, group
 from .base import BoolArray, FloatArray, Tile, Times, read
 from .difference import residual_halo
-from .pairs import Dates, Pairs, odd_window, sample_windows
+from .pairs import Dates, Pairs, odd_window, sample_tile, sample_windows
 from .spline import REACH, thin_plate
 
 SAMPLE = 20000
@@ -349,13 +349,9 @@ def _fractions(
     site: xr.DataTree, dates: Dates, classes: list[Classes], window: Window
 ) -> list[tuple[FloatArray, FloatArray]]:
     """Of the clear LR pixels in a window, (n, class) share of each class and (n, band) change, for each guide."""
-    pair = pair_of(site)
-    lr = pair.lr_window(window)
-    if any(part.stop == part.start for part in lr):
+    tile = sample_tile(site, dates, window)
+    if tile is None:
         return [(np.zeros((0, len(c.centres)), np.float32), np.zeros((0, len(c.mean)), np.float32)) for c in classes]
-    block = tile_window(pair, window, down_halo(pair.ratio, min(dates.mtf)) + math.ceil(pair.ratio)).block
-    guide, target = (group(site, name) for name in ("guide", "target"))
-    tile = Tile(read(guide, block, dates.guides), read(target, lr, dates.targets), pair.crop(block, lr))
     (today, clear), (then, known) = dates.target(tile), dates.lr_images(tile)
     out = []
     for k, (values, valid) in enumerate(zip(*tile.guide_arrays(), strict=True)):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ..degrade import down, fill, separable, up, up_mask, up_matrix
-from ..series import geobox, group, mtf
+from ..degrade import down, down_halo, fill, separable, up, up_mask, up_matrix
+from ..grid import Window, tile_window
+from ..series import geobox, group, mtf, pair_of
 from ..timeline import days
 from .base import BoolArray, FloatArray, Tile, Times, read, result
 from .difference import DifferencePredictor
@@ -21,6 +22,8 @@ NEAR = 1.0
 """Longest time from a guide to an LR image, in days, for that image to be the one of the guide's date."""
 WIDEST = 5.0
 """Ratio up to which windows grow with it."""
+ALL = slice(None)
+"""All bands."""
 NONE = -1
 """Instead of the number of a guide, where there is none."""
 SAMPLE_BLOCKS, SAMPLE_SIDE = 4, 256
@@ -43,7 +46,7 @@ class Dates:
     """MTF of the LR sensor at its Nyquist frequency, per band."""
 
     @classmethod
-    def of(cls, site: xr.DataTree, date: np.datetime64) -> Dates:
+    def of(cls, site: xr.DataTree, date: np.datetime64) -> Self:
         """The dates for one prediction on a site."""
         target = group(site, "target")
         guides, targets = group(site, "guide")["time"].values, target["time"].values
@@ -59,7 +62,7 @@ class Dates:
     @property
     def record(self) -> Mapping[str, Any]:
         """What stands for the LR image of each guide's date, for the provenance."""
-        observed = [len(self._observed(g)) > 0 for g in self.guides]
+        observed = [len(self.observed(g)) > 0 for g in self.guides]
         return {"lr_at_guides": ["target, degraded guide in its gaps" if o else "degraded guide" for o in observed]}
 
     def target(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
@@ -75,13 +78,13 @@ class Dates:
         values, valid = tile.guide_arrays()
         out, ok = down(values, valid, tile.grids, self.mtf)
         for k, guide in enumerate(self.guides):
-            for i in self._observed(guide)[::-1]:  # the nearest last: it replaces the others
+            for i in self.observed(guide)[::-1]:  # the nearest last: it replaces the others
                 image, clear = tile.target_arrays(i)
                 out[k][:, clear] = image[:, clear]
                 ok[k] |= clear
         return out, ok
 
-    def _observed(self, guide: np.datetime64) -> list[int]:
+    def observed(self, guide: np.datetime64) -> list[int]:
         """Positions of the LR images within a day of a guide, the nearest first."""
         away = np.abs(days(self.targets, guide))
         return [int(i) for i in np.argsort(away, kind="stable") if away[i] <= NEAR]
@@ -102,7 +105,7 @@ class Pairs:
     target: FloatArray
     """(band, y, x) the target at HR (``C_p↑``), 0 where it is cloudy."""
     index: IndexArray
-    """(rank, y, x) number of the guide that is a pixel's first, second … choice, or `NONE`."""
+    """(rank, y, x) number of the guide that is a pixel's first, second … choice, or `NONE`; `NONE` outside the core."""
     tile: Tile
     dates: Dates
 
@@ -113,17 +116,17 @@ class Pairs:
         today, seen = up(*dates.target(tile), tile.grids)
         lr, known = dates.lr_images(tile)
         valid = clear & up_mask(known, tile.grids) & seen
-        chosen = choose(valid, dates.offsets, count)
+        chosen = choose(valid & tile.wanted, dates.offsets, count)
         return cls(guide, fill(lr, known), known, valid, np.where(seen, today, np.float32(0)), chosen, tile, dates)
 
-    def coarse(self, k: int) -> FloatArray:
+    def coarse(self, k: int, bands: slice = ALL) -> FloatArray:
         """(band, y, x) ``C_k↑``: the LR image of a guide's date at HR, 0 where the pair is invalid."""
-        fine = separable(self.lr[k], up_matrix(self.tile.grids.y), up_matrix(self.tile.grids.x))
+        fine = separable(self.lr[k, bands], up_matrix(self.tile.grids.y), up_matrix(self.tile.grids.x))
         return np.where(self.valid[k], fine, np.float32(0)).astype(np.float32, copy=False)
 
-    def fine(self, k: int) -> FloatArray:
+    def fine(self, k: int, bands: slice = ALL) -> FloatArray:
         """(band, y, x) a guide, 0 where the pair is invalid."""
-        return np.where(self.valid[k], self.guide[k], np.float32(0))
+        return np.where(self.valid[k], self.guide[k, bands], np.float32(0))
 
     def used(self) -> list[int]:
         """Numbers of the guides that some pixel uses."""
@@ -133,7 +136,7 @@ class Pairs:
         """The answer for the tile; pixels without a pair come from difference interpolation and count as filled."""
         found = self.index[0] != NONE
         valid = np.asarray(self.tile.guide_arrays()[1].any(axis=0), bool)
-        if not found.all():
+        if not found[self.tile.core].all():
             today = self.tile.target.isel(time=[int(np.flatnonzero(self.dates.targets == self.dates.date)[0])])
             rest = Tile(self.tile.guide, today, self.tile.grids)
             other = DifferencePredictor(self.dates.guides, today["time"].values, self.dates.mtf)(rest)
@@ -239,7 +242,7 @@ def statistics(site: xr.DataTree) -> tuple[FloatArray, FloatArray]:
     return mean.astype(np.float32), np.sqrt(np.clip(variance, 0, None)).astype(np.float32)
 
 
-def sample_windows(shape: Iterable[int]) -> list[tuple[slice, slice]]:
+def sample_windows(shape: Iterable[int]) -> list[Window]:
     """Windows that stand for an image: all of a small one, evenly spread blocks of a large one."""
     spans = []
     for n in shape:
@@ -250,3 +253,14 @@ def sample_windows(shape: Iterable[int]) -> list[tuple[slice, slice]]:
             places = np.linspace(0, n // SAMPLE_SIDE - 1, SAMPLE_BLOCKS).round().astype(int) * SAMPLE_SIDE
             spans.append([slice(int(p), int(p) + SAMPLE_SIDE) for p in places])
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]
+
+
+def sample_tile(site: xr.DataTree, dates: Dates, core: Window) -> Tile | None:
+    """The LR pixels over a window of the HR image with the guides of their whole footprints; None without LR pixels."""
+    pair = pair_of(site)
+    lr = pair.lr_window(core)
+    if any(part.stop <= part.start for part in lr):
+        return None
+    block = tile_window(pair, core, down_halo(pair.ratio, min(dates.mtf)) + math.ceil(pair.ratio)).block
+    guide, target = (group(site, name) for name in ("guide", "target"))
+    return Tile(read(guide, block, dates.guides), read(target, lr, dates.targets), pair.crop(block, lr))

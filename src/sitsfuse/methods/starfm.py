@@ -99,40 +99,48 @@ class STARFMPredictor:
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
         pairs = Pairs.of(tile, self.dates, self.method.pairs)
-        shape = (self.method.pairs, *pairs.target.shape)
-        images, weights, changes = (np.zeros(shape, np.float32) for _ in range(3))
+        image, unsure = (np.zeros(pairs.target.shape, np.float32) for _ in range(2))
+        for b in range(len(image)):
+            image[b], unsure[b] = self._band(pairs, b)
+        return pairs.result(image, unsure)
+
+    def _band(self, pairs: Pairs, b: int) -> tuple[FloatArray, FloatArray]:
+        """Prediction of a band from all pairs of each pixel, and its uncertainty, (y, x)."""
+        means, weights, changes = (np.zeros(pairs.index.shape, np.float32) for _ in range(3))
         for k in pairs.used():
-            found = self._predict(pairs, k)
+            found = self._one(pairs, k, b)
             for rank, index in enumerate(pairs.index):
                 here = index == k
-                for out, part in zip((images, weights, changes), found, strict=True):
-                    out[rank][:, here] = part[:, here]
+                for out, part in zip((means, weights, changes), found, strict=True):
+                    out[rank][here] = part[here]
         total = np.where(pairs.index[0] != NONE, weights.sum(axis=0), np.float32(1))
         shares = np.asarray(weights / total, np.float32)
-        return pairs.result((shares * images).sum(axis=0), doubt(images, shares, changes))
+        return (shares * means).sum(axis=0), doubt(means, shares, changes)
 
-    def _predict(self, pairs: Pairs, k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Mean of the candidates of one pair, the sum of their weights, and T, (band, y, x) each."""
+    def _one(self, pairs: Pairs, k: int, b: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean of the candidates of one pair, the sum of their weights, and T, (y, x) each."""
         from . import _window  # numba is slow to import
 
-        method = self.method
+        method, target = self.method, pairs.target[b]
         window = odd_window(method.window, 10, pairs.tile.grids.ratio)
-        limits = method.fine_uncertainty, method.change_uncertainty
-        fine, coarse, centre = pairs.fine(k), pairs.coarse(k), (pairs.index == k).any(axis=0)
-        spectral, temporal = np.abs(fine - coarse), np.abs(coarse - pairs.target)
-        value, weight = pairs.target + fine - coarse, self._weight(spectral, temporal)
+        fine, coarse = pairs.fine(k, slice(b, b + 1))[0], pairs.coarse(k, slice(b, b + 1))[0]
+        spectral, temporal = np.abs(fine - coarse), np.abs(coarse - target)
+        value, own = target + fine - coarse, self._weight(spectral, temporal)
+        total, weights = _window.starfm(
+            fine,
+            spectral,
+            temporal,
+            np.where(pairs.valid[k], own, np.float32(0)),
+            value,
+            (pairs.index == k).any(axis=0),
+            window,
+            2 * float(self.sigma[k, b]) / method.classes,
+            (method.fine_uncertainty, method.change_uncertainty),
+        )
         sure = (spectral == 0) | (temporal == 0)
-        image = np.empty_like(value)
-        for b in range(len(fine)):
-            like = 2 * float(self.sigma[k, b]) / method.classes
-            clear = np.where(pairs.valid[k], weight[b], np.float32(0))
-            total, weights = _window.starfm(
-                fine[b], spectral[b], temporal[b], clear, value[b], centre, window, like, limits
-            )
-            alone = sure[b] | (weights == 0)
-            image[b] = np.where(alone, value[b], total / np.where(alone, np.float32(1), weights))
-            weight[b] = np.where(sure[b], SURE, np.where(alone, weight[b], weights))
-        return image, weight, temporal
+        alone = sure | (weights == 0)
+        mean = np.where(alone, value, total / np.where(alone, np.float32(1), weights))
+        return mean, np.where(sure, SURE, np.where(alone, own, weights)), temporal
 
     def _weight(self, spectral: FloatArray, temporal: FloatArray) -> FloatArray:
         """Weight at distance 0, in units that keep a sum of many within float32."""
