@@ -76,11 +76,12 @@ def test_estarfm_change(window, bands, valid):
     today = smooth(rng, bands, *SHAPE)
     unlike = rng.uniform(0, 1, SHAPE).astype(np.float32)
     like = rng.uniform(0.01, 0.02, (2, bands)).astype(np.float32)
+    level = rng.normal(0, 0.1, bands).astype(np.float32)
     critical = np.linspace(0.9, 0.1, 2 * window**2 + 1)
     centre = rng.random(SHAPE) < 0.8
     blank = np.where(valid, np.float32(0), np.float32(np.nan))
     found = _window.estarfm(
-        fine + blank, coarse + blank, today + blank, unlike, valid, centre, window, like, 0.05, critical, 4
+        fine + blank, coarse + blank, today + blank, level, unlike, valid, centre, window, like, 0.05, critical, 4
     )
     steep = 0
     for y, x in np.argwhere(~(centre & valid)):

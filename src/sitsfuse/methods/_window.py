@@ -1,7 +1,7 @@
 """The compiled loops over windows that the methods share: the only numba.
 
-Each works on one tile, on one thread, and lets go of the interpreter's lock: tiles run in parallel. Images are padded by
-the reach of the window with pixels that carry no weight, so that the loops know no border; the innermost loops go
+Each works on one tile, on one thread, and lets go of the interpreter's lock: tiles run in parallel. Images are padded
+by the reach of the window with pixels that carry no weight, so that the loops know no border; the innermost loops go
 along a row without branches, for the processor's vector units; what depends on one pixel only is computed before.
 """
 
@@ -38,13 +38,18 @@ def nearness(window: int) -> FloatArray:
     return np.ascontiguousarray(np.pad(weight, ((0, 0), (0, -window % UNROLLED))), np.float32)
 
 
-def padded(image: FloatArray, window: int, value: float = 0.0) -> FloatArray:
-    """(..., y, x) with the reach of a window around, and room for the elements that loops take too many."""
-    reach = window // 2
-    border = (reach, reach + LANES)
-    return np.ascontiguousarray(
-        np.pad(image, [(0, 0)] * (image.ndim - 2) + [border, border], constant_values=value), np.float32
-    )
+def padded(
+    image: FloatArray, window: int, valid: BoolArray | bool = True, value: float = 0.0, level: FloatArray | float = 0.0
+) -> FloatArray:
+    """(..., y, x) with the reach of a window around, and room for the elements that loops take too many.
+
+    There and where the image is invalid it holds ``value``, elsewhere the image less a level that broadcasts with it.
+    """
+    reach, (rows, cols) = window // 2, image.shape[-2:]
+    room = 2 * reach + LANES
+    out = np.full((*image.shape[:-2], rows + room, cols + room), value, np.float32)
+    np.subtract(image, level, out=out[..., reach : reach + rows, reach : reach + cols], where=valid, dtype=np.float32)
+    return out
 
 
 def around(centre: BoolArray, window: int) -> tuple[slice, slice]:
@@ -127,8 +132,8 @@ def starfm(
     """Sums over the pixels in a window that are like its centre in F and better than it in S and T.
 
     ``sum w v`` and ``sum w`` with ``w = weight / D`` over the pixels with ``|F - F_c| < like``,
-    ``S < S_c + more[0]`` and ``T < T_c + more[1]``. The window's offset is the outer loop, three at a time, and a row of
-    centres the inner one.
+    ``S < S_c + more[0]`` and ``T < T_c + more[1]``. The window's offset is the outer loop, three at a time, and a row
+    of centres the inner one.
 
     Parameters
     ----------
@@ -302,12 +307,11 @@ def similar(
     """
     out = np.zeros(values.shape, np.float32)
     part = around(centre & valid, window)
-    far = np.where(valid[part], features[:, *part], np.float32(FAR))
-    clean = np.where(valid[part], values[:, *part], np.float32(0))
-    mean = np.zeros(clean.shape, np.float32)
+    usable = valid[part]
+    mean = np.zeros(values[:, *part].shape, np.float32)
     _similar(
-        padded(far, window, FAR),
-        padded(clean, window),
+        padded(features[:, *part], window, usable, FAR),
+        padded(values[:, *part], window, usable),
         np.ascontiguousarray((centre & valid)[part]),
         nearness(window),
         min(count, window * window),
@@ -435,6 +439,7 @@ def estarfm(
     fine: FloatArray,
     coarse: FloatArray,
     today: FloatArray,
+    level: FloatArray,
     unlike: FloatArray,
     valid: BoolArray,
     centre: BoolArray,
@@ -454,9 +459,11 @@ def estarfm(
     Parameters
     ----------
     fine, coarse
-        (2, band, y, x) float32: F_k and C_k. Levels near 0 keep precision.
+        (2, band, y, x) float32: F_k and C_k.
     today
         (band, y, x) float32: C_p.
+    level
+        (band,) float32: what to subtract from all of them, near their mean: it keeps precision.
     unlike
         (y, x) float32: 1 less the correlation of fine and coarse spectra.
     valid
@@ -481,14 +488,13 @@ def estarfm(
     """
     out = np.zeros(fine.shape, np.float32)
     part = around(centre & valid, window)
-    before, now, apart = (np.where(valid[part], a[..., *part], np.float32(0)) for a in (coarse, today, unlike))
-    far = np.where(valid[part], fine[..., *part], np.float32(FAR))
-    change = np.zeros(far.shape, np.float32)
+    usable, base = valid[part], level[:, None, None]
+    change = np.zeros(fine[..., *part].shape, np.float32)
     _estarfm(
-        padded(far, window, FAR),
-        padded(before, window),
-        padded(now, window),
-        padded(apart, window),
+        padded(fine[..., *part], window, usable, FAR, base),
+        padded(coarse[..., *part], window, usable, level=base),
+        padded(today[..., *part], window, usable, level=base),
+        padded(unlike[part], window, usable),
         np.ascontiguousarray((centre & valid)[part]),
         1 / np.ascontiguousarray(nearness(window)[:, :window]),
         np.ascontiguousarray(like, np.float32),

@@ -114,11 +114,11 @@ class ESTARFMPredictor:
         window = odd_window(method.window, 10, pairs.tile.grids.ratio)
         valid = pairs.valid[both[0]] & pairs.valid[both[1]]
         fine, coarse = (np.stack([image(k) for k in both]) for image in (pairs.fine, pairs.coarse))
-        level = self.mean[list(both)].mean(axis=0)[:, None, None]
         change = _window.estarfm(
-            fine - level,
-            coarse - level,
-            pairs.target - level,
+            fine,
+            coarse,
+            pairs.target,
+            self.mean[list(both)].mean(axis=0),
             decorrelation(fine, coarse),
             valid,
             centre,
@@ -128,10 +128,14 @@ class ESTARFMPredictor:
             critical_r2(2 * window**2),
             FEWEST,
         )
-        images, since = fine + change, pairs.target - coarse
-        total = np.abs(window_sum(np.where(valid, since, np.float32(0)), window)) + 1e-9
-        shares = (total[::-1] / total.sum(axis=0)).astype(np.float32)
-        return (shares * images).sum(axis=0), doubt(images, shares, np.abs(since))
+        image, unsure = np.empty_like(pairs.target), np.empty_like(pairs.target)
+        for b in range(len(image)):  # band by band: the temporary arrays are then small
+            since = np.where(valid, pairs.target[b] - coarse[:, b], np.float32(0))
+            total = np.abs(window_sum(since, window)) + 1e-9
+            shares = (total[::-1] / total.sum(axis=0)).astype(np.float32)
+            images = fine[:, b] + change[:, b]
+            image[b], unsure[b] = (shares * images).sum(axis=0), doubt(images, shares, np.abs(since))
+        return image, unsure
 
 
 def decorrelation(fine: FloatArray, coarse: FloatArray) -> FloatArray:
@@ -139,11 +143,16 @@ def decorrelation(fine: FloatArray, coarse: FloatArray) -> FloatArray:
 
     In double precision: r is often so near to 1 that float32 would leave nothing of the difference.
     """
-    f, c = (a.reshape(-1, *a.shape[-2:]).astype(np.float64) for a in (fine, coarse))
-    f, c = f - f.mean(axis=0), c - c.mean(axis=0)
-    size = np.sqrt((f**2).sum(axis=0) * (c**2).sum(axis=0))
-    r = (f * c).sum(axis=0) / np.where(size > 0, size, 1)
-    return np.asarray(np.clip(1 - r, 0, 2), np.float32)
+    planes = [a.reshape(-1, *a.shape[-2:]) for a in (fine, coarse)]
+    means = [a.mean(axis=0, dtype=np.float64) for a in planes]
+    ff, cc, fc = (np.zeros(fine.shape[-2:]) for _ in range(3))
+    for f, c in zip(*planes, strict=True):
+        df, dc = f - means[0], c - means[1]
+        ff += df**2
+        cc += dc**2
+        fc += df * dc
+    size = np.sqrt(ff * cc)
+    return np.asarray(np.clip(1 - fc / np.where(size > 0, size, 1), 0, 2), np.float32)
 
 
 def window_sum(image: FloatArray, window: int) -> npt.NDArray[np.float64]:
