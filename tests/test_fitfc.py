@@ -119,7 +119,7 @@ def test_details_remain_where_the_lr_image_is_flat():
     np.testing.assert_allclose(out["reflectance"].values[0], np.broadcast_to(stripes + 0.1, (2, 60, 60)), atol=1e-5)
 
 
-def test_red_and_nir_tell_what_is_similar():
+def test_the_bands_given_tell_what_is_similar():
     # Red and NIR know two fields, blue is noise: 20 similar pixels are those of the field, and blue becomes their mean.
     tree = scenes.site(n=60, guides=(0,), targets=(5,), cloudy=0.0, n_bands=4)
     rng = np.random.default_rng(0)
@@ -133,7 +133,8 @@ def test_red_and_nir_tell_what_is_similar():
         guide=lambda s: s.assign(reflectance=s["reflectance"] * 0 + guide),
         target=lambda s: s.assign(reflectance=s["reflectance"] * 0 + low),
     )
-    out = fuse(made, method="fitfc", dates=[scenes.day(5)])["reflectance"].values[0]
+    options = {"bands": ("red", "nir")}
+    out = fuse(made, method="fitfc", options=options, dates=[scenes.day(5)])["reflectance"].values[0]
     np.testing.assert_allclose(out[:2], guide[:2], atol=1e-4)
     assert out[2:].std() < 0.2 * guide[2:].std()
 
@@ -143,3 +144,9 @@ def test_options_that_make_no_sense_are_refused(option):
     name, value = option.split("=")
     with pytest.raises(InputError, match="fitfc"):
         make_method("fitfc", {name: value})
+
+
+def test_a_band_that_the_guide_lacks_is_refused():
+    tree = scenes.site(guides=(0,), targets=(5,))
+    with pytest.raises(InputError, match=r"swir16.*red, nir"):
+        fuse(tree, method="fitfc", options={"bands": "red,swir16"}, dates=[scenes.day(5)])

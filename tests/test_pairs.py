@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sitsfuse.degrade import down
+from sitsfuse.engine import fuse
 from sitsfuse.methods import Tile
 from sitsfuse.methods.pairs import NONE, Dates, Pairs, choose, doubt, odd_window, sample_windows, statistics
 from sitsfuse.series import group, pair_of
@@ -63,6 +64,16 @@ def test_an_observed_lr_image_within_a_day_is_preferred(ratio):
         np.testing.assert_array_equal(values[k][:, clear], image[:, clear])
         rest = has_own[k] & ~clear
         np.testing.assert_array_equal(values[k][:, rest], own[k][:, rest])
+
+
+def test_what_is_interpolated_in_time_was_not_observed():
+    tree = scenes.site(guides=(0, 10, 20), targets=(5, 15), cloudy=0.0)
+    dates = Dates.of(tree, np.datetime64(scenes.day(10)))
+    assert dates.record["lr_at_guides"] == ["degraded guide"] * 3
+    out = fuse(tree, method="starfm", dates=[scenes.day(10)])
+    assert out["interpolated"].values.all()
+    # The guide of the day itself is near, but the target of the day is only a guess.
+    assert not np.array_equal(out["reflectance"].values[0], group(tree, "guide")["reflectance"].values[1])
 
 
 def test_a_cloudy_guide_pixel_falls_back_to_the_next():

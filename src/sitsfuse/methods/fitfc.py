@@ -13,18 +13,19 @@ import xarray as xr
 from scipy import ndimage
 
 from ..degrade import fill, nearest_index, separable, up_matrix
+from ..errors import InputError
 from ..series import group
 from .base import BoolArray, FloatArray, Tile, Times
 from .difference import residual_halo
-from .pairs import Dates, Pairs, doubt, odd_window
+from .pairs import Dates, Pairs, odd_window
 
-SIMILARITY = ("red", "nir")
-"""Bands that tell which pixels are similar; all bands where the series lacks one of them."""
+ALL = ("all",)
+"""Instead of the names of bands."""
 
 
 @dataclass(frozen=True)
 class FitFC:
-    """``Z = a F + b + r↑``, smoothed over the pixels that are most similar in red and NIR.
+    """``Z = a F + b + r↑``, smoothed over the pixels that are most similar.
 
     Per band and LR pixel, a and b are the regression of ``C_p`` on ``C_1`` over the LR pixels around it and r what it
     leaves; a and b hold for all HR pixels of the LR pixel. Then each pixel becomes the mean of the `similar` pixels in
@@ -37,8 +38,8 @@ class FitFC:
     ----------
     Wang, Atkinson, Spatio-temporal fusion for daily Sentinel-2 images, Remote Sensing of Environment 204, 2018. Ours:
     the slope is drawn towards 1 where the LR image is flat, ``a = (cov + flat²) / (var + flat²)``, so that the guide's
-    details remain there; pixels as similar as the last one count too; the choice of the pair per pixel; the
-    uncertainty.
+    details remain there; all bands tell what is similar, not red and NIR alone; pixels as similar as the last one
+    count too; the choice of the pair per pixel; the uncertainty.
     """
 
     name: ClassVar[str] = "fitfc"
@@ -53,6 +54,8 @@ class FitFC:
     """Side of the window of similar pixels, in HR pixels; 0: eight LR pixels, from a ratio of 5 on 41."""
     similar: int = 20
     """Number of similar pixels, the pixel itself among them."""
+    bands: tuple[str, ...] = ALL
+    """Bands that tell which pixels are similar, or `all`; the paper's: `red,nir`."""
 
     def __post_init__(self) -> None:
         if self.reach < 1 or self.window < 0 or self.similar < 1 or self.flat <= 0:
@@ -64,9 +67,12 @@ class FitFC:
 
     def fit(self, site: xr.DataTree, date: np.datetime64) -> FitFCPredictor:
         """Nothing is global but the dates."""
-        bands = [str(b) for b in group(site, "guide")["band"].values]
-        features = [bands.index(b) for b in SIMILARITY if b in bands]
-        use = tuple(features) if len(features) == len(SIMILARITY) else tuple(range(len(bands)))
+        known = [str(b) for b in group(site, "guide")["band"].values]
+        wanted = known if self.bands == ALL else self.bands
+        lacking = [b for b in wanted if b not in known]
+        if lacking:
+            raise InputError("option 'bands'", f"names {lacking[0]}", f"the guide's bands are: {', '.join(known)}")
+        use = tuple(known.index(b) for b in wanted)
         return FitFCPredictor(Dates.of(site, date), use, self)
 
 
@@ -106,8 +112,9 @@ class FitFCPredictor:
             plain = self._regressed(pairs, k, fine)
             features = fine[list(self.features)]
             image[:, here] = _window.similar(features, plain, pairs.valid[k], here, window, method.similar)[:, here]
+            # One guide knows nothing of what the change did to its details.
             change[:, here] = np.abs(pairs.target - pairs.coarse(k))[:, here]
-        return pairs.result(image, doubt(image[None], np.ones_like(image[None]), change[None]))
+        return pairs.result(image, change)
 
     def _regressed(self, pairs: Pairs, k: int, fine: FloatArray) -> FloatArray:
         """(band, y, x) ``a F + b + r↑`` of a guide, before it is smoothed."""

@@ -13,7 +13,7 @@ import xarray as xr
 
 from ..degrade import down, down_halo, fill, separable, up, up_mask, up_matrix
 from ..grid import Window, tile_window
-from ..series import geobox, group, mtf, pair_of
+from ..series import geobox, group, index_of, mtf, pair_of
 from ..timeline import days
 from .base import BoolArray, FloatArray, Tile, Times, read, result
 from .difference import DifferencePredictor
@@ -40,6 +40,8 @@ class Dates:
     """Dates of all guides: any of them may be the nearest clear one somewhere."""
     targets: Times
     """The date to predict and the LR images within a day of a guide."""
+    interpolated: bool
+    """Whether the target series lacks the date to predict: what is interpolated in time was not observed."""
     date: np.datetime64
     """The date to predict."""
     mtf: tuple[float, ...]
@@ -52,7 +54,7 @@ class Dates:
         guides, targets = group(site, "guide")["time"].values, target["time"].values
         when = np.array([date], targets.dtype)
         near = np.array([(np.abs(days(guides, t)) <= NEAR).any() for t in targets], bool)
-        return cls(guides, np.union1d(targets[near], when), when[0], tuple(mtf(target)))
+        return cls(guides, np.union1d(targets[near], when), index_of(target, date) is None, when[0], tuple(mtf(target)))
 
     @property
     def offsets(self) -> npt.NDArray[np.float64]:
@@ -87,6 +89,7 @@ class Dates:
     def observed(self, guide: np.datetime64) -> list[int]:
         """Positions of the LR images within a day of a guide, the nearest first."""
         away = np.abs(days(self.targets, guide))
+        away[self.interpolated & (self.targets == self.date)] = np.inf
         return [int(i) for i in np.argsort(away, kind="stable") if away[i] <= NEAR]
 
 
