@@ -79,9 +79,9 @@ def slow(tree, date, window, classes, least):
 @pytest.mark.parametrize("cloudy", [0.0, 0.5])
 @pytest.mark.parametrize("least", [0.0, 0.02])
 def test_the_formula(grid, cloudy, least):
-    tree = scenes.site(n=30, guides=(0, 10, 20, 30), targets=(14,), cloudy=cloudy, seed=4, **grid)
-    wanted, there = slow(tree, DAY[0], 11, 2.0, least)
-    options = {"window": 11, "classes": 2.0, "least_change": least}
+    tree = scenes.site(n=25, guides=(0, 10, 20, 30), targets=(14,), cloudy=cloudy, seed=4, **grid)
+    wanted, there = slow(tree, DAY[0], 9, 2.0, least)
+    options = {"window": 9, "classes": 2.0, "least_change": least}
     out = fuse(tree, method="estarfm", options=options, dates=DAY)
     np.testing.assert_array_equal(out["filled"].values[0], out["valid"].values[0] & ~there)
     assert there.mean() > 0.2
