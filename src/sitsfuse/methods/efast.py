@@ -17,6 +17,7 @@ from ..series import group, mtf
 from ..timeline import days, interpolate
 from .base import BoolArray, FloatArray, Tile, Times, result
 from .difference import residual_halo
+from .pairs import lr_sources
 
 LEAST_SCORE = 1e-3
 """Score of clear pixels beside a guide's clouds: a guide that is clear around outweighs them a thousand times."""
@@ -90,7 +91,7 @@ class EFASTPredictor:
         near = [bool((np.abs(days(self.targets, g)) <= self.method.gap).any()) for g in self.guides]
         return {
             "time_weights": [round(float(w), 4) for w in self._time_weights()],
-            "lr_at_guides": ["target, degraded guide in its gaps" if n else "degraded guide" for n in near],
+            **lr_sources(near),
         }
 
     def _time_weights(self) -> FloatArray:

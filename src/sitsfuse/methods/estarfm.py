@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy import ndimage, special
+from scipy import special
 
-from .base import BoolArray, FloatArray, Tile, Times
+from .base import BoolArray, FloatArray, Tile
 from .difference import residual_halo
-from .pairs import NONE, Dates, Pairs, doubt, odd_window, statistics
+from .pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, statistics, window_sum
 
 SIGNIFICANCE = 0.05
 """Probability of a slope as steep as the one found where fine and coarse images have nothing to do with each other."""
@@ -68,28 +67,12 @@ class ESTARFM:
 
 
 @dataclass(frozen=True)
-class ESTARFMPredictor:
+class ESTARFMPredictor(DatedPredictor):
     """Predicts tiles from the two pairs of each pixel."""
 
-    dates: Dates
     mean: FloatArray
     sigma: FloatArray
     method: ESTARFM
-
-    @property
-    def guides(self) -> Times:
-        """All guides: any may be the nearest clear one."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
-
-    @property
-    def choices(self) -> Mapping[str, Any]:
-        """What stands for the LR images of the guides' dates."""
-        return self.dates.record
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
@@ -97,10 +80,10 @@ class ESTARFMPredictor:
         first, second = pairs.index
         second = np.where(second == NONE, first, second)
         image, unsure = (np.zeros(pairs.target.shape, np.float32) for _ in range(2))
-        count = len(self.dates.guides)
-        for a, b in (
-            divmod(int(code), count) for code in np.unique((first.astype(int) * count + second)[first != NONE])
-        ):
+        count = len(self.guides)
+        codes = first.astype(int) * count + second
+        for code in np.unique(codes[first != NONE]).tolist():
+            a, b = divmod(code, count)
             here = (first == a) & (second == b)
             one, other = self._predict(pairs, (a, b), here)
             image[:, here], unsure[:, here] = one[:, here], other[:, here]
@@ -153,14 +136,6 @@ def decorrelation(fine: FloatArray, coarse: FloatArray) -> FloatArray:
         fc += df * dc
     size = np.sqrt(ff * cc)
     return np.asarray(np.clip(1 - fc / np.where(size > 0, size, 1), 0, 2), np.float32)
-
-
-def window_sum(image: FloatArray, window: int) -> npt.NDArray[np.float64]:
-    """(..., y, x) sum over a window, with nothing beyond the image."""
-    out = image.astype(np.float64)
-    for axis in (-2, -1):
-        out = ndimage.uniform_filter1d(out, window, axis=axis, mode="constant") * window
-    return out
 
 
 @lru_cache(maxsize=8)

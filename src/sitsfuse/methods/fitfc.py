@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
-from scipy import ndimage
 
 from ..degrade import fill, nearest_index, separable, up_matrix
 from ..errors import InputError
 from ..series import group
-from .base import BoolArray, FloatArray, Tile, Times
+from .base import BoolArray, FloatArray, Tile
 from .difference import residual_halo
-from .pairs import Dates, Pairs, odd_window
+from .pairs import DatedPredictor, Dates, Pairs, odd_window, window_sum
 
 ALL = ("all",)
 """Instead of the names of bands."""
@@ -77,27 +74,11 @@ class FitFC:
 
 
 @dataclass(frozen=True)
-class FitFCPredictor:
+class FitFCPredictor(DatedPredictor):
     """Predicts tiles from the nearest pair of each pixel."""
 
-    dates: Dates
     features: tuple[int, ...]
     method: FitFC
-
-    @property
-    def guides(self) -> Times:
-        """All guides: any may be the nearest clear one."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
-
-    @property
-    def choices(self) -> Mapping[str, Any]:
-        """What stands for the LR images of the guides' dates."""
-        return self.dates.record
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
@@ -150,17 +131,11 @@ def local_regression(
     slope, offset
         (band, y, x) float32; 1 and 0 where no pixel of the window is known.
     """
+    side = 2 * reach + 1
     x, y = (np.where(known, a, 0).astype(np.float64) for a in (before, after))
-    n = np.maximum(_box_sum(known.astype(np.float64), reach), 1e-9)
-    mean_x, mean_y = _box_sum(x, reach) / n, _box_sum(y, reach) / n
-    cov = _box_sum(x * y, reach) / n - mean_x * mean_y
-    var = np.clip(_box_sum(x * x, reach) / n - mean_x**2, 0, None)
+    n = np.maximum(window_sum(known, side), 1)
+    mean_x, mean_y = window_sum(x, side) / n, window_sum(y, side) / n
+    cov = window_sum(x * y, side) / n - mean_x * mean_y
+    var = np.clip(window_sum(x * x, side) / n - mean_x**2, 0, None)
     slope = (cov + flat**2) / (var + flat**2)
     return slope.astype(np.float32), (mean_y - slope * mean_x).astype(np.float32)
-
-
-def _box_sum(image: npt.NDArray[np.float64], reach: int) -> npt.NDArray[np.float64]:
-    """Sum over the window, with nothing beyond the image."""
-    ones = np.ones(2 * reach + 1)
-    rows = ndimage.correlate1d(image, ones, axis=-2, mode="constant")
-    return np.asarray(ndimage.correlate1d(rows, ones, axis=-1, mode="constant"), np.float64)

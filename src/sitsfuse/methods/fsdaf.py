@@ -16,9 +16,9 @@ from scipy.cluster import vq
 from ..degrade import FILL_RADIUS, cell_matrix, down, down_halo, fill, nearest_index, separable
 from ..grid import GridPair, Window
 from ..series import geobox, group
-from .base import BoolArray, FloatArray, Tile, Times, read
+from .base import BoolArray, FloatArray, Tile, read
 from .difference import residual_halo
-from .pairs import Dates, Pairs, odd_window, sample_tile, sample_windows
+from .pairs import DatedPredictor, Dates, Pairs, odd_window, sample_tile, sample_windows, window_sum
 from .spline import REACH, thin_plate
 
 SAMPLE = 20000
@@ -139,10 +139,9 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class FSDAFPredictor:
+class FSDAFPredictor(DatedPredictor):
     """Adds to the guides of a tile what changed since."""
 
-    dates: Dates
     classes: tuple[Classes, ...]
     """Of each guide."""
     changes: tuple[FloatArray, ...]
@@ -150,16 +149,6 @@ class FSDAFPredictor:
     counts: tuple[int, ...]
     """Number of LR pixels that they were estimated from."""
     method: FSDAF
-
-    @property
-    def guides(self) -> Times:
-        """All guides: any may be the nearest clear one."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
 
     @property
     def choices(self) -> Mapping[str, Any]:
@@ -283,11 +272,11 @@ def one_pixel(ratio: float) -> int:
 
 def homogeneity(classes: ClassArray, side: int) -> FloatArray:
     """HI: share of a pixel's own class among the valid pixels in a window around it, (y, x) float32."""
-    same = np.zeros(classes.shape, np.int32)
+    same = np.zeros(classes.shape)
     for c in range(int(classes.max(initial=NONE)) + 1):
         own = classes == c
-        same[own] = _box(own, side)[own]
-    return (same / np.maximum(_box(classes != NONE, side), 1)).astype(np.float32)
+        same[own] = window_sum(own, side)[own]
+    return (same / np.maximum(window_sum(classes != NONE, side), 1)).astype(np.float32)
 
 
 def share_out(
@@ -321,14 +310,6 @@ def share_out(
         scale = np.divide(plane * members, total, out=np.zeros_like(plane), where=total > 0)
         out[b] = weight * scale[iy[:, None], ix]
     return out
-
-
-def _box(mask: BoolArray, side: int) -> npt.NDArray[np.int32]:
-    """Number of True pixels in a window around each pixel, (y, x)."""
-    reach = side // 2
-    total = np.pad(mask, ((reach + 1, reach), (reach + 1, reach))).cumsum(axis=0, dtype=np.int32)
-    total = (total[side:] - total[:-side]).cumsum(axis=1, dtype=np.int32)
-    return np.asarray(total[:, side:] - total[:, :-side])
 
 
 def _sample(guide: xr.Dataset, windows: list[Window]) -> list[FloatArray]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy import ndimage
 
 from ..degrade import down, down_halo, fill, separable, up, up_mask, up_matrix
 from ..grid import Window, tile_window
@@ -64,12 +65,16 @@ class Dates:
     @property
     def record(self) -> Mapping[str, Any]:
         """What stands for the LR image of each guide's date, for the provenance."""
-        observed = [len(self.observed(g)) > 0 for g in self.guides]
-        return {"lr_at_guides": ["target, degraded guide in its gaps" if o else "degraded guide" for o in observed]}
+        return lr_sources(bool(self.observed(g)) for g in self.guides)
+
+    @property
+    def today(self) -> int:
+        """Position of the date to predict among the LR images."""
+        return int(np.flatnonzero(self.targets == self.date)[0])
 
     def target(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
         """(band, y, x) the LR image of the date to predict, and (y, x) where it is clear."""
-        return tile.target_arrays(int(np.flatnonzero(self.targets == self.date)[0]))
+        return tile.target_arrays(self.today)
 
     def lr_images(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
         """(time, band, y, x) the LR images of the guides' dates, NaN where invalid, and (time, y, x) valid.
@@ -91,6 +96,28 @@ class Dates:
         away = np.abs(days(self.targets, guide))
         away[self.interpolated & (self.targets == self.date)] = np.inf
         return [int(i) for i in np.argsort(away, kind="stable") if away[i] <= NEAR]
+
+
+@dataclass(frozen=True)
+class DatedPredictor:
+    """What all predictors have in common that start from guides and the LR images of their dates."""
+
+    dates: Dates
+
+    @property
+    def guides(self) -> Times:
+        """All guides."""
+        return self.dates.guides
+
+    @property
+    def targets(self) -> Times:
+        """The date to predict and the LR images of guides' dates."""
+        return self.dates.targets
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What stands for the LR images of the guides' dates."""
+        return self.dates.record
 
 
 @dataclass(frozen=True)
@@ -140,12 +167,17 @@ class Pairs:
         found = self.index[0] != NONE
         valid = np.asarray(self.tile.guide_arrays()[1].any(axis=0), bool)
         if not found[self.tile.core].all():
-            today = self.tile.target.isel(time=[int(np.flatnonzero(self.dates.targets == self.dates.date)[0])])
+            today = self.tile.target.isel(time=[self.dates.today])
             rest = Tile(self.tile.guide, today, self.tile.grids)
             other = DifferencePredictor(self.dates.guides, today["time"].values, self.dates.mtf)(rest)
             image = np.where(found, image, other["reflectance"].values)
             uncertainty = np.where(found, uncertainty, other["uncertainty"].values)
         return result(self.tile, image, valid, uncertainty, ~found)
+
+
+def lr_sources(observed: Iterable[bool]) -> dict[str, list[str]]:
+    """The record of what stands for the LR image of each guide's date: whether any was observed near it."""
+    return {"lr_at_guides": ["target, degraded guide in its gaps" if o else "degraded guide" for o in observed]}
 
 
 def choose(valid: BoolArray, offsets: npt.NDArray[np.float64], count: int) -> IndexArray:
@@ -203,6 +235,14 @@ def doubt(images: FloatArray, shares: FloatArray, changes: FloatArray) -> FloatA
     mean = (shares * images).sum(axis=0)
     spread = (shares * (images - mean) ** 2).sum(axis=0)
     return np.asarray(np.sqrt(spread + ((shares * changes) ** 2).sum(axis=0)), np.float32)
+
+
+def window_sum(image: npt.NDArray[Any], window: int) -> npt.NDArray[np.float64]:
+    """(..., y, x) sum over a window of odd side around each pixel, with nothing beyond the image."""
+    out = image.astype(np.float64)
+    for axis in (-2, -1):
+        out = ndimage.uniform_filter1d(out, window, axis=axis, mode="constant") * window
+    return out
 
 
 def odd_window(window: int, lr_pixels: float, ratio: float) -> int:

@@ -14,9 +14,10 @@ from affine import Affine
 
 from ..grid import Axis
 from ..series import pair_of
-from .base import FloatArray, Tile, Times
+from .base import FloatArray, Tile
 from .difference import residual_halo
 from .gapless import FLAT, AllDates, Gapless, Moments, weighted
+from .pairs import DatedPredictor
 
 MOST = 2.0
 """Largest sum of the weights of a patch."""
@@ -137,7 +138,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class ROBOTPredictor:
+class ROBOTPredictor(DatedPredictor):
     """Finds the weights of the patches of a tile and adds up its guides."""
 
     dates: AllDates
@@ -148,16 +149,6 @@ class ROBOTPredictor:
     detail: FloatArray
     """(band,) see `Moments.detail`."""
     method: ROBOT
-
-    @property
-    def guides(self) -> Times:
-        """All guides."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
 
     @property
     def near(self) -> int:

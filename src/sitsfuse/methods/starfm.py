@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 
-from .base import FloatArray, Tile, Times
+from .base import FloatArray, Tile
 from .difference import residual_halo
-from .pairs import NONE, Dates, Pairs, doubt, odd_window, statistics
+from .pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, statistics
 
 SURE = np.float32(1e18)
 """Weight of a pixel that is known exactly: no sum of weights comes near it."""
@@ -74,27 +73,11 @@ class STARFM:
 
 
 @dataclass(frozen=True)
-class STARFMPredictor:
+class STARFMPredictor(DatedPredictor):
     """Predicts tiles from the pairs of each pixel."""
 
-    dates: Dates
     sigma: FloatArray
     method: STARFM
-
-    @property
-    def guides(self) -> Times:
-        """All guides: any may be the nearest clear one."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
-
-    @property
-    def choices(self) -> Mapping[str, Any]:
-        """What stands for the LR images of the guides' dates."""
-        return self.dates.record
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from .base import FloatArray, Tile, Times
+from .base import FloatArray, Tile
 from .difference import residual_halo
 from .gapless import AllDates, Moments, weighted
-from .pairs import odd_window
+from .pairs import DatedPredictor, odd_window
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class VIPSTF:
 
 
 @dataclass(frozen=True)
-class VIPSTFPredictor:
+class VIPSTFPredictor(DatedPredictor):
     """Adds up the guides of a tile and spreads what they leave of its target."""
 
     dates: AllDates
@@ -73,16 +73,6 @@ class VIPSTFPredictor:
     detail: FloatArray
     """(band,) see `Moments.detail`."""
     method: VIPSTF
-
-    @property
-    def guides(self) -> Times:
-        """All guides."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
 
     @property
     def choices(self) -> Mapping[str, Any]:
