@@ -13,6 +13,7 @@ from sitsfuse import outputs
 from sitsfuse.engine import fuse
 from sitsfuse.errors import InputError
 from sitsfuse.readers import open_series
+from sitsfuse.writers import write_json
 
 FORMATS = ["cog", "zarr"]
 DATES = [scenes.day(14), scenes.day(20)]
@@ -298,11 +299,11 @@ def test_tiles_that_never_were_written_are_written_after_a_crash(tree, tmp_path)
 
 def test_a_small_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     place = tmp_path / "a" / "x.json"
-    outputs.write_json(place, {"n": 1})
+    write_json(place, {"n": 1})
     with pytest.raises(TypeError):
-        outputs.write_json(place, {"n": object()})
+        write_json(place, {"n": object()})
     assert json.loads(place.read_text()) == {"n": 1}
     monkeypatch.setattr(type(place), "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(InputError, match=r"x\.json: cannot be written \(No space left\)"):
-        outputs.write_json(place, {"n": 2})
+        write_json(place, {"n": 2})
     assert json.loads(place.read_text()) == {"n": 1}

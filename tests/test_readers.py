@@ -16,7 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from sitsfuse.errors import InputError
-from sitsfuse.readers import geotiff, open_pair, open_series, open_site, read_geotiffs, read_zarr, series_names
+from sitsfuse.readers import geotiff, open_pair, open_series, open_site, raster, read_geotiffs, read_zarr, series_names
 from sitsfuse.series import geobox, group, make_series
 from sitsfuse.writers import create_series, write_series, write_site
 
@@ -58,7 +58,7 @@ def test_floats_that_are_not_finite_are_invalid(tmp_path, tif, nodata):
     if nodata == -3.4028234663852886e38:
         raw[0, 3, 3] = nodata
     tif(tmp_path / "20200101.tif", raw, nodata=None if nodata == -1.7976931348623157e308 else nodata)
-    image = geotiff._missing(raw, nodata)
+    image = raster.missing(raw, nodata)
     assert image[0, 0, 0]
     assert image[1, 0, 1]
     series = read_geotiffs(tmp_path).compute()
@@ -188,7 +188,7 @@ def test_opening_reads_no_pixels_and_a_window_reads_itself_only(tmp_path, tif, m
 def test_without_nodata_valid_needs_no_pixels(tmp_path, tif, monkeypatch):
     tif(tmp_path / "20200101.tif", INT)
     valid = read_geotiffs(tmp_path).valid
-    monkeypatch.setattr(geotiff, "_opened", lambda path: pytest.fail("reads a file"))
+    monkeypatch.setattr(geotiff, "opened", lambda path: pytest.fail("reads a file"))
     assert valid.values.all()
 
 

@@ -19,10 +19,9 @@ from .errors import InputError
 from .evaluation import NDVI, POOLED, evaluate, write_table
 from .figure import draw_comparison, require_matplotlib
 from .methods import METHODS
-from .outputs import write_json
 from .readers import open_series
 from .simulator import SimulationConfig, simulate
-from .writers import write_geotiffs
+from .writers import write_geotiffs, write_json
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done and the steps in all."""

@@ -71,7 +71,9 @@ class GridPair:
             check_unrotated(box, name)
         if self.hr.crs != self.lr.crs:
             raise InputError(
-                "target", f"CRS {_crs(self.lr)} differs from the guide's {_crs(self.hr)}", "reproject one of them"
+                "target",
+                f"CRS {crs_name(self.lr)} differs from the guide's {crs_name(self.hr)}",
+                "reproject one of them",
             )
         if min(self.y.ratio, self.x.ratio) <= 0:
             raise InputError("target", "runs the other way (north-up and south-up)", "flip it, e.g. with gdalwarp")
@@ -203,5 +205,6 @@ def _tidy_ratio(value: float) -> float:
     return float(simple) if abs(float(simple) - value) < 1e-7 else value
 
 
-def _crs(box: GeoBox) -> str:
+def crs_name(box: GeoBox) -> str:
+    """The CRS as a user knows it."""
     return "(none)" if box.crs is None else f"EPSG:{box.crs.epsg}" if box.crs.epsg else "(custom)"

@@ -27,7 +27,7 @@ from odc.geo.geobox import GeoBox
 from .errors import InputError
 from .grid import Window
 from .series import make_series
-from .writers import consolidate, create_series, write_cog, write_region, writing
+from .writers import consolidate, create_series, read_json, write_cog, write_json, write_region, writing
 
 STATE = ".sitsfuse"
 """Folder in the output that holds what a later run needs to resume."""
@@ -229,7 +229,7 @@ class DiskOutput(ABC):
     def done(self, date: int) -> dict[int, dict[str, int]]:
         """Tiles whose marker is there."""
         folder = self.state("tiles", self.day(date))
-        markers = {int(p.stem): _read_json(p) for p in folder.glob("*.json")} if folder.is_dir() else {}
+        markers = {int(p.stem): read_json(p) for p in folder.glob("*.json")} if folder.is_dir() else {}
         # A damaged marker (a power cut) marks nothing: the tile is computed again.
         return {tile: found for tile, found in markers.items() if found}
 
@@ -240,7 +240,7 @@ class DiskOutput(ABC):
     def record(self, date: int) -> dict[str, Any]:
         """What is known of a date: what was chosen, and its shares of valid and filled pixels."""
         place = self.state("dates", f"{self.day(date)}.json")
-        found = _read_json(place)
+        found = read_json(place)
         tiles = list(self.done(date).values())
         if tiles:
             total = {k: sum(t[k] for t in tiles) for k in ("pixels", "valid", "filled")}
@@ -463,30 +463,6 @@ def read_records(path: Path) -> dict[str, dict[str, Any]]:
     return {
         f"{p.stem[:4]}-{p.stem[4:6]}-{p.stem[6:]}": json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))
     }
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a small file so that it is there whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
-    draft = path.with_name(path.name + ".part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(value))
-        draft.replace(path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """What a small file holds; nothing if it is missing or damaged."""
-    try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _named(base: Path, suffix: str) -> Path:

@@ -1,23 +1,15 @@
 """A folder of GeoTIFFs, one per date, as a lazy series.
 
-Opening reads the headers only. The pixels are behind two small array-likes, :class:`_Images` and :class:`_Clear`,
-that hold nothing but paths and numbers, so that dask can send them to any worker, and that read windows: dask merges
-the slice of a chunk into the read, hence a tile with a halo costs its own pixels and not those of nine chunks (as
-long as it is taken in one step, ``isel(time=…, y=…, x=…)``, and computed by itself).
+Opening reads the headers only.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +17,15 @@ import numpy.typing as npt
 # Not rioxarray: it decodes with one scale and one offset per file, while ours may differ by band.
 import rasterio
 import xarray as xr
-from dask.array import from_array
 from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from ..errors import InputError
-from ..grid import check_unrotated, same_grid
+from ..grid import check_unrotated
 from ..series import check, make_series
+from .raster import Stack, check_grid, missing, opened, scaled
 
 COMPANIONS = ("_mask", "_uncertainty", "_weights")
 """Endings of the files that belong to an image and are none themselves."""
@@ -92,14 +83,11 @@ def read_geotiffs(
     first = images[0]
     for other in images[1:]:
         _check_alike(other, first)
-    stack = _Images(tuple(images))
-    clear = _Clear(stack)
+    stack = Stack(tuple(images), "read", np.dtype(np.float32), (len(first.names), *first.shape))
+    clear = Stack(tuple(images), "clear", np.dtype(bool), first.shape)
     # Modification times, so that a file that was replaced is not taken for the old one by a cluster's cache.
     token = tokenize(stack, [p.stat().st_mtime_ns for i in images for p in (i.path, i.mask) if p], chunk)
-    size = tuple(min(chunk, n) for n in stack.shape[2:])
-    chunks = (1, stack.shape[1], *size)
-    reflectance = _lazy(stack, chunks, f"geotiff-{token}")
-    valid = _lazy(clear, (1, *size), f"geotiff-valid-{token}")
+    reflectance, valid = stack.lazy(chunk, f"geotiff-{token}"), clear.lazy(chunk, f"geotiff-valid-{token}")
     box = GeoBox(first.shape, first.transform, first.crs)
     series = make_series(reflectance, valid, [time for time, _, _ in dated], first.names, box)
     products = np.array([path.name for _, path, _ in dated], dtype=np.dtypes.StringDType())
@@ -128,13 +116,12 @@ class _Image:
 
     def read(self, window: Window) -> npt.NDArray[np.float32]:
         """(band, y, x), NaN where a band has nodata."""
-        with _opened(self.path) as source:
+        with opened(self.path) as source:
             out = np.empty((len(self.indexes), window.height, window.width), np.float32)
             for i, index in enumerate(self.indexes):
                 raw = source.read(index, window=window)
-                # In float64: the float32 nearest to value × scale + offset, as another reader finds it.
-                value = raw * np.float64(self.scales[i]) + self.offsets[i]
-                value[_missing(raw, self.nodata[i])] = np.nan
+                value = scaled(raw, self.scales[i], self.offsets[i])
+                value[missing(raw, self.nodata[i])] = np.nan
                 out[i] = value
         return out
 
@@ -142,143 +129,17 @@ class _Image:
         """(y, x), whether all bands are there and the mask is clear."""
         ok = np.ones((window.height, window.width), bool)
         if self.may_be_invalid:
-            with _opened(self.path) as source:
+            with opened(self.path) as source:
                 for index, nodata in zip(self.indexes, self.nodata, strict=True):
-                    ok &= ~_missing(source.read(index, window=window), nodata)
+                    ok &= ~missing(source.read(index, window=window), nodata)
                 if self.inner_mask:
                     ok &= source.dataset_mask(window=window) > 0
         if self.mask is not None:
-            with _opened(self.mask) as source:
+            with opened(self.mask) as source:
                 for index, nodata in zip(source.indexes, source.nodatavals, strict=True):
                     raw = source.read(index, window=window)
-                    ok &= (raw == 0) & ~_missing(raw, nodata)
+                    ok &= (raw == 0) & ~missing(raw, nodata)
         return ok
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The images of all dates as one array-like (time, band, y, x), read by windows."""
-
-    images: tuple[_Image, ...]
-
-    dtype = np.dtype(np.float32)
-    ndim = 4
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        first = self.images[0]
-        return (len(self.images), len(first.names), *first.shape)
-
-    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
-        times, bands, rows, cols = key
-        window, inner = _window((rows, cols), self.shape[2:])
-        found = [image.read(window)[bands][(..., *inner)] for image in _chosen(self.images, times)]
-        if not found:
-            return np.asarray(np.broadcast_to(np.float32(0), self.shape)[key])
-        return found[0] if isinstance(times, int | np.integer) else np.stack(found)
-
-
-@dataclass(frozen=True)
-class _Clear:
-    """Whether the pixels of a stack are valid, as one array-like (time, y, x), read by windows."""
-
-    stack: _Images
-
-    dtype = np.dtype(bool)
-    ndim = 3
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.stack.shape[0], *self.stack.shape[2:])
-
-    def __getitem__(self, key: Any) -> npt.NDArray[np.bool_]:
-        times, rows, cols = key
-        window, inner = _window((rows, cols), self.shape[1:])
-        found = [image.clear(window)[inner] for image in _chosen(self.stack.images, times)]
-        if not found:
-            return np.asarray(np.broadcast_to(np.False_, self.shape)[key])
-        return found[0] if isinstance(times, int | np.integer) else np.stack(found)
-
-
-def _lazy(source: _Images | _Clear, chunks: tuple[int, ...], name: str) -> Any:
-    """A dask array of an array-like, made without reading from it."""
-    meta = np.empty((0,) * source.ndim, source.dtype)
-    return from_array(source, chunks, name=name, meta=meta)  # type: ignore[no-untyped-call]
-
-
-def _chosen(images: Sequence[_Image], times: Any) -> list[_Image]:
-    """The images at an integer, a slice or a list of positions."""
-    return [images[i] for i in np.atleast_1d(np.arange(len(images))[times])]
-
-
-def _window(key: tuple[Any, Any], shape: Sequence[int]) -> tuple[Window, tuple[Any, Any]]:
-    """The window that covers an index of rows and columns, and the index within it."""
-    starts, sizes, inner = [], [], []
-    for index, n in zip(key, shape, strict=True):
-        places = np.arange(n)[index]
-        low = int(places.min()) if places.size else 0
-        starts.append(low)
-        sizes.append(int(places.max()) + 1 - low if places.size else 1)
-        if isinstance(index, slice) and places.size and (index.step or 1) == 1:
-            inner.append(slice(None))
-        else:
-            inner.append(places - low)
-    if all(isinstance(i, np.ndarray) and i.ndim == 1 for i in inner):
-        inner = list(np.ix_(*inner))  # dask's keys are orthogonal, NumPy's are not
-    return Window(starts[1], starts[0], sizes[1], sizes[0]), (inner[0], inner[1])
-
-
-def _missing(raw: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where a band holds nodata, NaN or infinity."""
-    missing = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
-    if nodata is not None and np.isfinite(nodata):
-        with np.errstate(over="ignore"):  # a float64 nodata of a float32 file
-            missing |= raw == nodata
-    return missing
-
-
-@contextmanager
-def _opened(path: Path, *, whole_header: bool = False) -> Iterator[rasterio.DatasetReader]:
-    """An open dataset; whatever GDAL cannot read becomes an InputError that names the file.
-
-    With ``whole_header``, so does what GDAL only warns of: a header cut short, which may have lost scale and nodata.
-    """
-    lost = _LostTags()
-    logger = logging.getLogger("rasterio")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if whole_header:
-                logger.addHandler(lost)
-            source = rasterio.open(path)
-        with source:
-            lost.check()
-            yield source
-    except (RasterioError, OSError) as error:
-        raise InputError(
-            path, "cannot be read (truncated, damaged or no GeoTIFF)", "copy or download it again"
-        ) from error
-    finally:
-        logger.removeHandler(lost)
-
-
-class _LostTags(logging.Handler):
-    """Listens, in its own thread, for GDAL's warning that it could not read a part of a header."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.found = ""
-        self.thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note what GDAL says."""
-        if record.thread == self.thread and "IO error during reading" in record.getMessage():
-            self.found = record.getMessage()
-
-    def check(self) -> None:
-        """Raise OSError if something was lost."""
-        if self.found:
-            raise OSError(self.found)
 
 
 # --- names and dates -------------------------------------------------------------------------------------------
@@ -372,7 +233,7 @@ def _date(stem: str, pattern: re.Pattern[str], given: str | None) -> np.datetime
 
 def _header(path: Path, mask: Path | None, bands: BandNames | None) -> _Image:
     """Read and check the header of an image and of its mask."""
-    with _opened(path, whole_header=True) as source:
+    with opened(path, whole_header=True) as source:
         colours = source.colorinterp
         data = [i for i in source.indexes if colours[i - 1] != ColorInterp.alpha]
         chosen = _choose(path, {i: source.descriptions[i - 1] for i in data}, bands)
@@ -452,45 +313,24 @@ def _check_alike(image: _Image, first: _Image) -> None:
             f"has bands {', '.join(image.names)}, but {first.path.name} has {', '.join(first.names)}",
             "describe the bands of all files alike, or map them with --bands",
         )
-    _check_grid(image.path, _box(image), first.path, _box(first), "give each grid its own folder, or resample")
+    check_grid(image.path, _box(image), first.path.name, _box(first), "give each grid its own folder, or resample")
 
 
 def _check_mask(mask: Path, image: _Image) -> None:
     """Raise InputError unless a mask can be read, can tell clear pixels and lies on its image's grid."""
-    with _opened(mask, whole_header=True) as source:
+    with opened(mask, whole_header=True) as source:
         if source.crs is None and source.transform.is_identity:
             # A bare mask, as array libraries write it: only its size can tell.
             box = GeoBox((source.height, source.width), image.transform, image.crs)
         else:
             box = GeoBox((source.height, source.width), source.transform, source.crs or image.crs)
         blind = 0 in source.nodatavals
-    _check_grid(mask, box, image.path, _box(image), "resample the mask to its image's grid (nearest neighbour)")
+    check_grid(mask, box, image.path.name, _box(image), "resample the mask to its image's grid (nearest neighbour)")
     if blind:
         raise InputError(
             mask, "declares 0, which means clear, as nodata", "unset that, e.g. with gdal_edit.py -unsetnodata"
         )
 
 
-def _check_grid(path: Path, box: GeoBox, other: Path, expected: GeoBox, mend: str) -> None:
-    """Raise InputError that says in what the grids of two files differ."""
-    if same_grid(box, expected):
-        return
-    if box.crs != expected.crs:
-        what = f"CRS {_short(box)} differs from that of {other.name} ({_short(expected)})"
-    elif tuple(box.shape) != tuple(expected.shape):
-        what = "size {}×{} differs from that of {} ({}×{})".format(*box.shape, other.name, *expected.shape)
-    else:
-        what = f"lies on another grid than {other.name} (origin {_origin(box)}, not {_origin(expected)})"
-    raise InputError(path, what, mend)
-
-
 def _box(image: _Image) -> GeoBox:
     return GeoBox(image.shape, image.transform, image.crs)
-
-
-def _short(box: GeoBox) -> str:
-    return "(none)" if box.crs is None else f"EPSG:{box.crs.epsg}" if box.crs.epsg else "(custom)"
-
-
-def _origin(box: GeoBox) -> str:
-    return f"{box.affine.c:.10g} {box.affine.f:.10g}, pixel {box.affine.a:.10g} {box.affine.e:.10g}"
