@@ -207,6 +207,16 @@ USAGE = {
     "grid": (["evaluate", "SITE/target", "SITE/reference"], ["SITE/target", "another grid"]),
     "far dates": (["evaluate", "SITE/guide", "SITE/reference"], ["SITE/guide", "within 1 days", "max_days"]),
     "site for series": (["evaluate", "SITE", "SITE/reference"], ["SITE", "is a site", "SITE/guide"]),
+    "no site": (["prepare", "SITE/guide", "SITE/target"], ["--out", "prepare --help"]),
+    "one path": (["prepare", "SITE/guide", "-o", "OUT"], ["got 1 path", "CONFIG.toml"]),
+    "no configuration": (["prepare", "SITE/no.toml", "-o", "OUT"], ["SITE/no.toml", "cannot be read"]),
+    "no guides": (["prepare", "SITE/nowhere", "SITE/target", "-o", "OUT"], ["SITE/nowhere", "does not exist"]),
+    "a site for guides": (["prepare", "SITE", "SITE/target", "-o", "OUT"], ["SITE", "is a site", "SITE/guide"]),
+    "swapped": (["prepare", "SITE/target", "SITE/guide", "-o", "OUT"], ["not larger", "sharp series as guide"]),
+    "finer": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--degrade", "20"], ["target.degrade", "20 m"]),
+    "model": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--register", "warp"], ["registration.model"]),
+    "lacking band": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--bands", "tir"], ["no band tir"]),
+    "nothing to search": (["search", "SITE/no.toml"], ["SITE/no.toml", "cannot be read"]),
     "simulator": (["simulate", "-o", "OUT", "--set", "wind=3"], ["'wind'", "cloud_cover"]),
     "simulator's value": (["simulate", "-o", "OUT", "--set", "cloud_cover=much"], ["'much'", "float"]),
     "simulator's format": (["simulate", "-o", "OUT", "--format", "cog"], ["--format", "zarr or geotiff"]),
@@ -223,6 +233,39 @@ def test_faults_of_usage(cli, site_folder, tmp_path, arguments, parts):
     shown = [p if p.startswith("SITE |") else str(site_folder) if p == "SITE" else place(p) for p in parts]
     assert_one_line(cli(*given), *shown)
     assert not (tmp_path / "out").exists()
+
+
+def test_prepare_plans_and_makes_a_site(cli, site_folder, tmp_path):
+    pair, site = (site_folder / "guide", site_folder / "target"), tmp_path / "made.zarr"
+    planned = cli("prepare", *pair, "-o", site, "--dry-run", "-q")
+    assert planned.code == 0, planned
+    assert planned.out.splitlines()[0].split()[:3] == ["date", "role", "series"]
+    assert planned.out.splitlines()[-1] == str(tmp_path / "made_plan.png")
+    assert (tmp_path / "made_plan.png").stat().st_size > 5000
+    assert not site.exists()
+    made = cli("prepare", *pair, "-o", site, "-q", "--harmonize", "none")
+    assert made.code == 0, made
+    assert made.out.splitlines()[-2:] == [str(site / "prepare.html"), str(site)]
+    assert_one_line(cli("prepare", *pair, "-o", site, "-q"), site, "another harmonization", "--overwrite")
+    fused = cli("fuse", site, "-o", tmp_path / "out", "--method", "difference", "-q")
+    assert fused.code == 0, fused
+
+
+def test_search_lists_what_a_configuration_asks_for(cli, tmp_path, monkeypatch):
+    text = (
+        '[guide]\npath = "a"\n[target]\npath = "b"\n[target.search]\nprovider = "geodes"\ncollection = "X"\n'
+        'start = "2019-01-01"\nend = "2019-02-01"\ntile = "ARM"\n'
+    )
+    (tmp_path / "site.toml").write_text(text)
+    asked = []
+    monkeypatch.setattr("sitsfuse.search.search", lambda query, catalogue: asked.append((query, catalogue)) or [])
+    done = cli("search", tmp_path / "site.toml", "--catalogue", "http://127.0.0.1:9")
+    assert done.code == 0, done
+    assert "target: 0 products of X" in done.out
+    ((query, catalogue),) = asked
+    assert (query.tile, catalogue) == ("ARM", "http://127.0.0.1:9")
+    (tmp_path / "site.toml").write_text(text + "colour = 3\n")
+    assert_one_line(cli("search", tmp_path / "site.toml"), "target.search", "'colour'", "collection")
 
 
 def test_a_site_lists_its_targets(cli, site_folder, tmp_path):
@@ -537,7 +580,8 @@ def test_an_interrupt_says_how_to_go_on(cli, site_folder, tmp_path, monkeypatch)
 def test_help_imports_nothing_heavy():
     script = (
         "import sys\nfrom sitsfuse.cli import main\n"
-        "for command in ([], ['demo'], ['simulate'], ['info'], ['fuse'], ['evaluate'], ['methods']):\n"
+        "for command in ([], ['demo'], ['simulate'], ['info'], ['fuse'], ['evaluate'], ['prepare'],"
+        "['search'], ['methods']):\n"
         "    sys.argv = ['sitsfuse', *command, '--help']\n"
         "    try:\n        main()\n    except SystemExit as stop:\n        assert not stop.code\n"
         "heavy = {'numpy', 'pandas', 'xarray', 'dask', 'rasterio', 'scipy', 'torch', 'zarr', 'matplotlib'}\n"

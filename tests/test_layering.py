@@ -11,24 +11,33 @@ PACKAGE = Path(sitsfuse.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"grid"},
+    {"grid", "sensors", "robust", "displacement", "select"},
     {"timeline", "degrade"},
     {"series"},
-    {"resample"},
+    {"resample", "warp"},
     {"readers", "writers"},
     {"simulator"},
     {"info"},
     {"threads"},
+    {"harmonize"},
+    {"correlate", "tiepoints", "fields", "coregister"},
     {"methods"},
     {"engine", "outputs"},
     {"metrics"},
     {"evaluation"},
-    {"figure", "demonstration"},
+    {"figure", "report", "search"},
+    {"demonstration", "prepare"},
     {"cli", "parsing", "progress"},
 ]
 """From the bottom to the top. A module imports what lies below it or beside it, as long as that makes no circle."""
 
-ONLY_IN = {"torch": ("methods.ddi",), "matplotlib": ("figure",), "numba": ("methods._window",)}
+ONLY_IN = {
+    "torch": ("methods.ddi",),
+    "matplotlib": ("figure", "report"),
+    "jinja2": ("report",),
+    "eodag": ("search",),
+    "numba": ("methods._window",),
+}
 """Libraries that only some modules may import, by the beginning of the modules' names."""
 
 FACADE = {"__init__", "__main__"}

@@ -17,6 +17,7 @@ import xarray as xr
 from .errors import InputError
 from .grid import GridPair, Window, same_grid
 from .readers import open_series, series_names
+from .readers.products import find_products
 from .readers.zarr import is_zarr, zarr_attrs
 from .series import geobox, mtf
 
@@ -254,7 +255,10 @@ def _sample(series: xr.Dataset, time: int, windows: list[Window]) -> tuple[float
 
 
 def _kind(path: Path) -> str:
-    return "Zarr" if is_zarr(path) else "GeoTIFF"
+    if is_zarr(path):
+        return "Zarr"
+    formats = sorted({name for _, name in find_products(path)})
+    return f"{', '.join(formats)} product" if formats else "GeoTIFF"
 
 
 # --- judging ---------------------------------------------------------------------------------------------------

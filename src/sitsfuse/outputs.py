@@ -27,7 +27,7 @@ from odc.geo.geobox import GeoBox
 from .errors import InputError
 from .grid import Window
 from .series import make_series
-from .writers import consolidate, create_series, read_json, write_cog, write_json, write_region, writing
+from .writers import consolidate, create_series, read_json, write_cog, write_json, write_region
 
 STATE = ".sitsfuse"
 """Folder in the output that holds what a later run needs to resume."""

@@ -11,9 +11,10 @@ import xarray as xr
 from ..errors import InputError
 from ..series import check, make_site
 from .geotiff import read_geotiffs
+from .products import find_products, products_series
 from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
 
-__all__ = ["open_pair", "open_series", "open_site", "read_geotiffs", "read_zarr", "series_names"]
+__all__ = ["open_pair", "open_series", "open_site", "products_series", "read_geotiffs", "read_zarr", "series_names"]
 
 PathOrSeries = str | Path | xr.Dataset
 
@@ -24,9 +25,11 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     Parameters
     ----------
     path
-        A Zarr group, a folder of GeoTIFFs, or a series, which is checked and passes through.
+        A Zarr group, a folder of products (Theia/MUSCATE, SAFE, Landsat, PlanetScope, STAC items) or of GeoTIFFs, or
+        a series, which is checked and passes through.
     **options
-        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`; a Zarr store needs none.
+        Of :func:`~sitsfuse.readers.products.products_series` or :func:`~sitsfuse.readers.geotiff.read_geotiffs`; a
+        Zarr store needs none.
 
     Returns
     -------
@@ -45,7 +48,14 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     names = series_names(path)
     if names:
         raise InputError(path, f"is a site, not a series (it holds {', '.join(names)})", f"give {path / names[0]}")
-    series = read_zarr(path) if is_zarr(path) else read_geotiffs(path, **options)
+    if is_zarr(path):
+        series = read_zarr(path)
+    elif not find_products(path):
+        series = read_geotiffs(path, **options)
+    elif "date_pattern" in options:
+        raise InputError(path, "holds products, which tell their dates", "drop --date-pattern")
+    else:
+        series = products_series(path, **options)
     return series.assign_attrs(source=str(path))
 
 

@@ -1,0 +1,123 @@
+"""From product archives or series to a site: choose, register, harmonise, degrade, write."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from ..threads import bound, default_workers
+from ..writers import consolidate, write_json
+from ..writers.common import plain
+from .config import PrepareConfig, changed, make_config, read_config
+from .radiometry import harmonize, near_pairs
+from .record import checkerboard, record
+from .registration import register
+from .state import begin
+from .survey import Progress, Survey, survey
+from .writing import write_images
+
+__all__ = ["PrepareConfig", "changed", "make_config", "plan_site", "prepare", "read_config"]
+
+CACHE = 128 * 2**20
+"""Bytes that GDAL may keep of files; left to itself it takes a twentieth of the machine."""
+WORKERS = 4
+"""Blocks at a time at most: each is held in memory."""
+
+
+def plan_site(config: PrepareConfig, report: Progress | None = None) -> Survey:
+    """What :func:`prepare` would do: sources, grids, and the images chosen for each role.
+
+    Parameters
+    ----------
+    config
+        From :func:`read_config` or :func:`make_config`.
+    report
+        Called with a stage, the steps done and in all.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to work with.
+    """
+    with rasterio.Env(GDAL_CACHEMAX=CACHE):
+        return survey(config, report or _silent)
+
+
+def prepare(
+    config: PrepareConfig | str | Path,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    report: Progress | None = None,
+) -> dict[str, Any]:
+    """Prepare a site.
+
+    Run again, it goes on where it was: what is registered is not registered again, what is written not written again.
+
+    Parameters
+    ----------
+    config
+        A configuration, or the path of a TOML file.
+    out
+        The site: a Zarr store with the groups ``guide``, ``target`` and, if there are any, ``reference``.
+    overwrite
+        Whether to replace a site of another configuration.
+    workers
+        Blocks at a time; by default one per core, at most four.
+    report
+        Called with a stage, the steps done and in all.
+
+    Returns
+    -------
+    dict
+        What was done, JSON-safe: ``plan``, ``images`` (shift, quality …), ``harmonization``, ``problems``; also in
+        ``prepare.json`` within the site.
+
+    Raises
+    ------
+    InputError
+        If the configuration or an input cannot be used; with ``on_error = "skip"`` images that cannot be used are left
+        out and listed under ``problems``.
+    """
+    if not isinstance(config, PrepareConfig):
+        config = read_config(config)
+    out, report = Path(out), report or _silent
+    from ..report import prepare_page  # before the work, lest it end for want of an extra
+
+    bound()
+    with rasterio.Env(GDAL_CACHEMAX=CACHE):
+        found = survey(config, report)
+        attrs: dict[str, Any] = {"name": config.name or out.resolve().name.removesuffix(".zarr")}
+        attrs |= {k: v for k in ("landscape", "location") if (v := getattr(config, k))}
+        attrs["ratio"] = abs(found.lr_box.affine.a / found.hr_box.affine.a)
+        state = begin(out, _fixed(config, found), attrs, overwrite)
+        pairs = near_pairs(found, config.harmonization.max_days, config.harmonization.wider_days)
+        targets = {id(c.image) for c in found.of("target")}
+        others = [image for image, _ in pairs if id(image.image) not in targets]
+        placed = register(config, found, state, others, report)
+        radiometry = harmonize(config, found, pairs, placed, report)
+        failed = write_images(
+            config, found, placed, radiometry, state, report, workers or min(WORKERS, default_workers())
+        )
+        done = record(config, found, placed, radiometry, state, [*found.problems, *failed.values()], attrs)
+        samples = {**radiometry.samples, **checkerboard(found, placed, radiometry, failed)}
+    consolidate(out)
+    write_json(out / "prepare.json", plain(done))
+    prepare_page(done, samples, out / "prepare.html")
+    return done
+
+
+def _fixed(config: PrepareConfig, found: Survey) -> dict[str, Any]:
+    """All that the site depends on."""
+    images = {role: [c.image.id for c in found.of(role)] for role in ("guide", "target", "reference")}
+    settled = config.model_dump(mode="json") | {"images": images, "version": version("sitsfuse")}
+    return dict(json.loads(json.dumps(plain(settled))))
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""

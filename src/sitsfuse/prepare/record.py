@@ -1,0 +1,168 @@
+"""What a preparation says of itself: one JSON-safe record, and small pictures for its page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from ..errors import InputError
+from ..grid import crs_name
+from ..warp import STAY
+from .config import PrepareConfig
+from .images import Source
+from .radiometry import Radiometry
+from .registration import Placed, key
+from .state import State
+from .survey import Chosen, Survey
+
+CROP = 300
+"""Side of the checkerboard, in HR pixels."""
+
+
+def record(
+    config: PrepareConfig,
+    found: Survey,
+    placed: Mapping[str, Placed],
+    radiometry: Radiometry,
+    state: State,
+    problems: Sequence[InputError],
+    attrs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What was done, image by image."""
+    images = []
+    for role in ("guide", "target", "reference"):
+        images += [_image(found, c, placed, state.get("written", f"{role} {i}")) for i, c in enumerate(found.of(role))]
+    anchor = [i["date"] for i in images if i["quality"] == "reference"]
+    fitted = _harmonization(config, radiometry)
+    return {
+        **attrs,
+        "summary": _summary(config, found, images, fitted),
+        "version": version("sitsfuse"),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hr": _series(found.hr, found.hr_box, found.bands),
+        "lr": _series(found.lr, found.lr_box, found.bands),
+        "plan": found.plan.table(),
+        "images": images,
+        "registration": {"model": config.registration.model, "reference": anchor[0] if anchor else None},
+        "harmonization": fitted,
+        "combined": {b: dict(r) for b, r in radiometry.recipes.items() if b in found.bands},
+        "problems": [{"path": str(e.where), "problem": f"{e.problem}; {e.mend}"} for e in problems],
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def planned(config: PrepareConfig, found: Survey) -> dict[str, Any]:
+    """What would be done."""
+    named = {k: v for k in ("name", "landscape", "location") if (v := getattr(config, k))}
+    return {**named, "plan": found.plan.table(), "config": config.model_dump(mode="json")}
+
+
+def checkerboard(
+    found: Survey, placed: Mapping[str, Placed], radiometry: Radiometry, failed: Collection[str]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """A guide and the target nearest in time, before and after, on the middle of the HR grid; not the ``failed``."""
+    day = np.timedelta64(1, "D")
+    best = min(
+        ((t, g) for t in found.of("target") for g in found.of("guide") if not {t.image.id, g.image.id} & {*failed}),
+        key=lambda p: abs(p[0].image.time - p[1].image.time) / day + 10 * (2 - p[0].useful - p[1].useful),
+        default=None,
+    )
+    if best is None:
+        return {}
+    target, guide = best
+    cut = [slice(max(0, (n - CROP) // 2), max(0, (n - CROP) // 2) + min(n, CROP)) for n in found.hr_box.shape]
+    box = found.hr_box[cut[0], cut[1]]
+    natural = [found.bands.index(b) for b in ("red", "green", "blue") if b in found.bands]
+    rows = natural if len(natural) == 3 else [min(k, len(found.bands) - 1) for k in range(3)]
+    hr = replace(found.hr, recipes=radiometry.recipes)
+    sharp, _, _ = hr.read(guide.image, found.bands, box, placed[key(guide)].displacement)
+    before, _, _ = found.lr.read(target.image, found.bands, box, STAY)
+    after, _, _ = found.lr.read(target.image, found.bands, box, placed[key(target)].displacement)
+    if radiometry.harmonization is not None:
+        after = radiometry.harmonization.apply(after, target.image.time)
+    return {"checker_hr": sharp[rows], "checker_before": before[rows], "checker_after": after[rows]}
+
+
+def _summary(
+    config: PrepareConfig, found: Survey, images: Sequence[Mapping[str, Any]], fitted: Mapping[str, Any]
+) -> str:
+    """The figures that matter, in a few lines."""
+    lines = [found.plan.format().splitlines()[-1]]
+    wanted, there = config.selection.targets, len(found.of("target"))
+    if wanted is not None and wanted != there:
+        lines.append(f"{there} targets, where {wanted} were expected")
+    for name, roles in (("HR", ("guide", "reference")), ("LR", ("target",))):
+        good = [np.hypot(*i["shift_px"]) for i in images if i["role"] in roles and i["quality"] in ("good", "doubtful")]
+        failed = sum(i["quality"] == "failed" for i in images if i["role"] in roles)
+        if good or failed:
+            typical = f"median shift {np.median(good):.2f} px, largest {max(good):.2f}" if good else "no shift found"
+            lines.append(
+                f"{name} registration: {typical}" + (f"; {failed} failed and left as they are" if failed else "")
+            )
+    lines += [
+        f"{row['band']}: gain {row['gain']:.4f}, offset {row['offset']:+.4f}, RMSE to the guides "
+        f"{row['rmse_before']:.4f} before, {row['rmse_after']:.4f} after"
+        for row in fitted["bands"]
+        if row["ok"]
+    ]
+    lines += [f"{row['band']}: not harmonised, {row['reason']}" for row in fitted["bands"] if not row["ok"]]
+    if fitted["note"]:
+        lines.append(f"not harmonised: {fitted['note']}")
+    return "\n".join(lines)
+
+
+def _image(found: Survey, chosen: Chosen, placed: Mapping[str, Placed], written: Mapping[str, Any]) -> dict[str, Any]:
+    where = placed[key(chosen)]
+    dx, dy = where.displacement.mean
+    pixel = abs((found.own_box if chosen.role == "target" else found.hr_box).affine.a)
+    known = dict(where.record or {})
+    known.pop("displacement", None)
+    return {
+        "role": chosen.role,
+        "date": str(chosen.image.time)[:10],
+        "id": chosen.image.id,
+        "platform": chosen.image.platform,
+        "clear": chosen.clear,
+        "coverage": chosen.coverage,
+        "shift_x": dx,
+        "shift_y": dy,
+        "shift_px": [dx / pixel, dy / pixel],
+        "note": written.get("problem", ""),
+        "seconds": written.get("seconds"),
+        **known,
+    }
+
+
+def _series(source: Source, box: GeoBox, bands: Sequence[str]) -> dict[str, Any]:
+    return {
+        "sensor": source.sensor,
+        "pixel": abs(box.affine.a),
+        "size": list(box.shape),
+        "crs": crs_name(box),
+        "bands": list(bands),
+    }
+
+
+def _harmonization(config: PrepareConfig, radiometry: Radiometry) -> dict[str, Any]:
+    said: dict[str, Any] = {"mode": config.harmonization.mode, "pairs": list(radiometry.pairs), "note": radiometry.note}
+    if radiometry.harmonization is None:
+        return said | {"bands": []}
+    fitted = radiometry.harmonization.to_mapping()
+    return said | {
+        "bands": _rows(fitted["lines"]),
+        "dates": {d: _rows(lines) for d, lines in fitted.get("dates", {}).items()},
+        "matrix": fitted.get("matrix"),
+        "offsets": fitted.get("offsets"),
+    }
+
+
+def _rows(lines: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per band."""
+    return [{"band": b, **line} for b, line in lines.items()]
