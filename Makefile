@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/sitsfuse demo -o demo-output
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks
@@ -35,6 +35,8 @@ bench: install
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks/corrections.py
+	$(BIN)/python benchmarks/prepare.py
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist

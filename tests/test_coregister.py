@@ -8,12 +8,13 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, sobel
 
 from sitsfuse.coregister import Registration, register, register_images, vote
 from sitsfuse.correlate import coarse_shift
 from sitsfuse.degrade import down
 from sitsfuse.displacement import Displacement
+from sitsfuse.fields import Basis
 from sitsfuse.grid import GridPair
 from sitsfuse.readers import open_series
 from sitsfuse.series import geobox, group
@@ -24,7 +25,7 @@ from sitsfuse.tiepoints import TiePoints, correlation, tie_points
 class Land:
     """A landscape as a sum of waves: its value is known everywhere, and it holds nothing finer than 4 pixels."""
 
-    def __init__(self, seed=0, waves=80, turn=np.pi):
+    def __init__(self, seed=0, waves=50, turn=np.pi):
         rng = np.random.default_rng(seed)
         frequency, angle = rng.uniform(0.02, 0.25, waves), rng.uniform(-turn, turn, waves)
         self.down, self.along = (2 * np.pi * frequency * f(angle) for f in (np.sin, np.cos))
@@ -70,7 +71,7 @@ def make_points(d, row=None, col=None, quality=0.8, shape=(400, 400), **changes)
         side = round(len(d) ** 0.5)
         row, col = (g.ravel() for g in np.meshgrid(*2 * [np.linspace(20, 380, side)], indexing="ij"))
     n = len(d)
-    values = {"search": 20, "reach": 6, "window": 40, "unsettled": 0, "empty": 0} | changes
+    values = {"search": 20, "reach": 6, "window": 40, "measured": n} | changes
     return TiePoints(
         np.asarray(row, float), np.asarray(col, float), d[:, 0], d[:, 1], np.broadcast_to(quality, n).astype(float),
         np.ones(n), np.zeros(n, np.intp), shape, **values,
@@ -181,12 +182,13 @@ def test_there_and_back_cancel():
 
 @pytest.mark.parametrize("n", [22, 30, 51])
 def test_windows_adapt_to_small_images(n):
-    land, d = Land(2), (0.6, -0.3)
-    points = tie_points(land.seen(n), clear(n), land.seen(n, d), clear(n))
-    assert points.window <= n
+    bands, d = (Land(2), Land(7)), (0.6, -0.3)
+    reference, image = (np.stack([land.seen(n, shift) for land in bands]) for shift in ((0, 0), d))
+    points = tie_points(reference, clear(n), image, clear(n))
+    assert points.window < n
     found = vote(points)
     assert found.quality == "good"
-    assert (found.shift_row, found.shift_col) == pytest.approx(d, abs=0.1)
+    assert (found.shift_row, found.shift_col) == pytest.approx(d, abs=0.05)
 
 
 def test_tie_points_say_where_and_how_well():
@@ -203,10 +205,29 @@ def test_tie_points_say_where_and_how_well():
     np.testing.assert_allclose(points.d_col, d[1], atol=0.03)
 
 
+def test_quality_is_the_correlation_of_the_edges():
+    # Of a plain most of whose edges run one way: their mean alone would be alike.
+    n, rng = 100, np.random.default_rng(0)
+    land = Land(turn=0.4).seen(n)
+    images = [land + rng.normal(0, 0.008, (n, n)).astype(np.float32) for _ in range(2)]
+    points = tie_points(images[0], clear(n), images[1], clear(n), window=40, step=30)
+    middle = int(np.flatnonzero((points.row == 50) & (points.col == 50))[0])
+    assert abs(points.d_row[middle]) < 0.2
+    weight = np.outer(*2 * [np.sin(np.pi * (np.arange(40) + 0.5) / 40) ** 2])
+    edges = []
+    for image in images:
+        gradient = (sobel(image, 1) + 1j * sobel(image, 0))[30:70, 30:70]
+        edge = gradient**2 / np.abs(gradient)
+        edges.append((edge - np.average(edge, weights=weight)) * weight)
+    expected = np.vdot(*edges).real / np.sqrt(np.prod([np.vdot(e, e).real for e in edges]))
+    assert 0.3 < expected < 0.9
+    assert points.quality[middle] == pytest.approx(expected, abs=0.02)
+
+
 # Where there is nothing to find
 
 
-@pytest.mark.parametrize("n", [1, 3, 7, 22, 100])
+@pytest.mark.parametrize("n", [1, 3, 7, 22, 60])
 @pytest.mark.parametrize("kind", ["cloudy", "one cloudy", "constant", "not finite"])
 def test_bad_images_fail_without_an_error(n, kind):
     rng = np.random.default_rng(0)
@@ -225,13 +246,18 @@ def test_bad_images_fail_without_an_error(n, kind):
     assert (found.shift_row, found.shift_col) == (0, 0)
 
 
-@pytest.mark.parametrize("n", [40, 120, 300])
+@pytest.mark.parametrize("n", [40, 120, 220])
 def test_another_landscape_fails(n):
     rng = np.random.default_rng(n)
     for seed in range(3):
         images = [Land(seed + k).seen(n) + rng.normal(0, 0.002, (n, n)).astype(np.float32) for k in (10, 20)]
         _, found = register_images(images[0], clear(n), images[1], clear(n), box_of(n))
         assert found.quality == "failed"
+
+
+def test_another_ploughed_plain_fails():
+    images = [Land(seed, turn=0.3).seen(200) for seed in (1, 2)]
+    assert shift_of(images[0], clear(200), images[1], clear(200))[1].quality == "failed"
 
 
 def test_noise_fails():
@@ -249,11 +275,15 @@ def test_a_shift_beyond_the_search_fails():
 
 
 def test_windows_do_not_leave_their_reach():
-    images = [Land(seed).seen(160) for seed in (1, 2)]
-    points = tie_points(images[0], clear(160), images[1], clear(160), window=24)
-    assert len(points) > 5
-    assert max(np.ptp(points.d_row), np.ptp(points.d_col)) <= 2 * points.reach
-    assert max(np.abs(points.d_row).max(), np.abs(points.d_col).max()) <= points.search + points.reach
+    found = 0
+    for seed in range(0, 8, 2):
+        images = [Land(seed + k).seen(120) for k in (0, 1)]
+        points = tie_points(images[0], clear(120), images[1], clear(120), window=16)
+        found += len(points)
+        for d in (points.d_row, points.d_col):
+            assert np.ptp(d) <= 2 * points.reach
+            assert np.abs(d).max() <= points.search + points.reach
+    assert found > 5
 
 
 def test_half_of_the_land_may_be_water():
@@ -316,11 +346,18 @@ def test_a_minority_in_agreement_fails():
     assert vote(make_points(d)).quality == "failed"
     d[40:70] = 1.5
     assert vote(make_points(d)).quality == "good"
-    # Windows that see something and do not come to rest count as dissent; of those that see nothing, few may speak.
-    assert vote(make_points(d, unsettled=100)).quality == "failed"
-    assert vote(make_points(d, unsettled=20)).quality == "doubtful"
-    assert vote(make_points(d, empty=500)).quality == "good"
-    assert vote(make_points(d, empty=2000)).quality == "failed"
+    d[40:60] = 1.5
+    d[55:] = rng.uniform(-6, 6, (45, 2))
+    assert vote(make_points(d)).quality == "doubtful"
+
+
+def test_few_tie_points_among_many_windows_fail():
+    d = np.full((9, 2), 1.5)
+    assert vote(make_points(d, measured=80)).quality == "good"
+    assert vote(make_points(d, measured=100)).quality == "failed"
+    place = np.linspace(40, 300, 5)
+    assert vote(make_points(d[:5], place, place)).quality == "doubtful"
+    assert vote(make_points(d[:2], place[:2], place[:2])).quality == "failed"
 
 
 def test_a_shift_at_the_end_of_the_search_fails():
@@ -422,6 +459,14 @@ def test_a_local_field_needs_more_windows_than_an_affine_one():
     assert register(make_points(d), "local", box_of(400))[1].model == "affine"
 
 
+def test_the_stiffness_weighs_second_derivatives():
+    basis = Basis("local", (6, 11), 0.5)
+    v, u = basis.places()
+    for values, bend in ((3 - v + 2 * u, 0), (3 * u * v, 2 * 9), (u**2, 4 * 9 / 10), (v**2, 4 * 4 / 5)):
+        # Mean of f_vv² + 2 f_vu² + f_uu²; of the nodes, only inner ones tell of second derivatives along an axis.
+        assert values @ basis.penalty() @ values == pytest.approx(0.5 * bend, abs=1e-9)
+
+
 def test_outliers_do_not_bend_a_field():
     rng = np.random.default_rng(0)
     place = make_points(np.zeros((144, 2)))
@@ -466,7 +511,7 @@ def test_correlation_is_the_mean_over_bands_that_have_one():
 @pytest.fixture(scope="module")
 def scene():
     return simulate(
-        size=250, ratio=2.5, seed=4, guides=5, targets=4, guide_shift=1.0, target_shift=0.3, cloud_cover=0.2, gain=0.05,
+        size=200, ratio=2.5, seed=4, guides=5, targets=4, guide_shift=1.0, target_shift=0.3, cloud_cover=0.2, gain=0.05,
         offset=0.01, target_mtf=0.25,
     )  # fmt: skip
 
@@ -477,7 +522,7 @@ def clearest(series):
 
 def test_guides_of_other_months(scene):
     guide = group(scene, "guide")
-    values, valid = guide["reflectance"].values, guide["valid"].values
+    values, valid = guide["reflectance"].values[:, 2:], guide["valid"].values
     first, errors = clearest(guide), []
     for k in range(5):
         if k == first or valid[k].mean() < 0.3:
@@ -506,7 +551,8 @@ def test_targets_against_the_degraded_truth(scene):
         truth = [float(target[name][k].values) for name in ("shift_x", "shift_y")]
         errors.append(np.abs(np.array(displacement.mean) - truth).max() / 12.5)
     assert len(errors) >= 2
-    assert max(errors) < 0.03
+    assert np.median(errors) < 0.02
+    assert max(errors) < 0.05
 
 
 @pytest.mark.real

@@ -25,11 +25,15 @@ Quality = Literal["good", "doubtful", "failed"]
 FEWEST = 3
 """Tie points in agreement below which a registration has failed."""
 AGREEMENT = 0.5
-"""Share in agreement, among the windows with something to see, below which a registration has failed."""
+"""Share of tie points in agreement below which a registration has failed."""
 PART = 0.1
-"""The same among all windows: of many with nothing to see, a few agree by chance."""
+"""The same as a share of all windows and bands measured: of many that show nothing, a few agree by chance."""
+CHANCE = 6.0
+"""A registration has failed if the spread exceeds the reach of the windows over this; chance makes it two thirds."""
+DOUBTFUL_FEW = 6
+"""Tie points in agreement below which a registration is doubtful."""
 DOUBTFUL_AGREEMENT = 0.6
-"""Share in agreement, among the windows with something to see, below which a registration is doubtful."""
+"""Share of tie points in agreement below which a registration is doubtful."""
 DOUBTFUL_ERROR = 0.1
 """Standard error above which a registration is doubtful, in pixels."""
 
@@ -43,9 +47,9 @@ class Registration:
     quality: Quality
     """Whether to trust it.
 
-    "failed": fewer than 3 tie points agree, less than half of the windows with something to see, or less than a tenth
-    of all windows; or the shift reaches the end of the range searched.
-    "doubtful": less than 0.6 of the windows with something to see agree, or the standard error exceeds 0.1 pixel.
+    "failed": fewer than 3 tie points agree, less than half of them, or less than a tenth of all windows and bands; or
+    they spread over more than a sixth of what windows reach, as by chance; or the shift reaches the end of the range
+    searched. "doubtful": fewer than 6 agree, less than 0.6 of them, or the standard error exceeds 0.1 pixel.
     """
     shift_row: float
     """Displacement of the middle towards higher rows, in pixels; 0 if failed."""
@@ -54,7 +58,7 @@ class Registration:
     found: int
     """Number of tie points."""
     tie_points: int
-    """Number of tie points that agree: within 3 robust standard deviations, of which chance sets the limit."""
+    """Number of tie points that agree: within 3 robust standard deviations."""
     spread: float | None
     """Robust standard deviation of the tie points around the fit along an axis, in pixels; None without any."""
     error: float | None
@@ -195,12 +199,12 @@ def _judged(points: TiePoints, basis: Basis, fit: Fit) -> Registration:
     room = 4 * points.shape[0] * points.shape[1] / points.window**2
     windows = min(np.unique(window_numbers(points)[fit.agree]).size, room)
     error = fit.spread / math.sqrt(max(windows, 1))
-    seeing = len(points) + points.unsettled
     quality: Quality = "good"
-    if error > DOUBTFUL_ERROR or agree < DOUBTFUL_AGREEMENT * seeing:
+    if error > DOUBTFUL_ERROR or agree < max(DOUBTFUL_FEW, DOUBTFUL_AGREEMENT * len(points)):
         quality = "doubtful"
-    few = agree < max(FEWEST, AGREEMENT * seeing, PART * (seeing + points.empty))
-    if few or max(abs(shift_row), abs(shift_col)) >= points.search:
+    few = agree < max(FEWEST, AGREEMENT * len(points), PART * points.measured)
+    wide = fit.spread > points.reach / CHANCE
+    if few or wide or max(abs(shift_row), abs(shift_col)) >= points.search:
         quality, shift_row, shift_col = "failed", 0.0, 0.0
     return Registration(basis.model, quality, shift_row, shift_col, len(points), agree, fit.spread, error)
 

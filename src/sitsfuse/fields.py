@@ -19,13 +19,11 @@ Model = Literal["shift", "affine", "local"]
 TUKEY = 4.685
 """Where the weight of a tie point reaches 0, in robust standard deviations (95 % efficiency for normal errors)."""
 FINEST = 0.01
-"""Least robust standard deviation taken for true, in pixels."""
+"""Least standard deviation that is taken for true, and least gain of a richer model that counts, in pixels."""
 ROUNDS = 30
 """Times that a fit is done again with new weights, at most."""
 OUTLIER = 3.0
 """Distance from the fit beyond which a tie point does not agree with it, in robust standard deviations."""
-CHANCE = 6.0
-"""That standard deviation may not exceed the reach of the windows over this: mere chance makes it two thirds of it."""
 AFFINE_WINDOWS = 12
 """Windows in agreement below which no affine field is fitted."""
 LOCAL_WINDOWS = 30
@@ -133,8 +131,7 @@ def fit_to(basis: Basis, points: TiePoints, use: BoolArray | None = None) -> Fit
         if abs(before - spread) < 1e-4 * spread:
             break
         before = spread
-    limit = max(points.reach / CHANCE, FINEST)
-    return Fit(coefficients, spread, np.hypot(*residual.T) <= OUTLIER * min(spread, limit))
+    return Fit(coefficients, spread, np.hypot(*residual.T) <= OUTLIER * spread)
 
 
 def choose(points: TiePoints, model: Model) -> Basis:
@@ -155,12 +152,12 @@ def choose(points: TiePoints, model: Model) -> Basis:
     d = np.stack([points.d_row, points.d_col], 1)
 
     def error(basis: Basis) -> float:
-        """Mean squared distance, clipped, of windows that the fit has not seen; beside the finest, errors are alike."""
+        """Mean squared distance, clipped, of windows that the fit has not seen."""
         design, missed = basis.design(*_places(points)), np.empty(len(points))
         for fold in range(FOLDS):
             out = window % FOLDS == fold
             missed[out] = np.hypot(*(d[out] - design[out] @ fit_to(basis, points, ~out).coefficients).T)
-        return float(np.mean(np.minimum(missed, OUTLIER * fitted.spread) ** 2)) + FINEST**2
+        return float(np.mean(np.minimum(missed, OUTLIER * fitted.spread) ** 2))
 
     groups = [[affine]]
     if model == "local" and count >= LOCAL_WINDOWS:
@@ -169,7 +166,7 @@ def choose(points: TiePoints, model: Model) -> Basis:
     best, least = shift, error(shift)
     for group in groups:
         errors = [error(basis) for basis in group]
-        if min(errors) < GAIN * least:
+        if min(errors) + FINEST**2 < GAIN * least:
             best, least = group[errors.index(min(errors))], min(errors)
     return best
 

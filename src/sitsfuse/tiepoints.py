@@ -26,7 +26,7 @@ from .degrade import BoolArray, FloatArray
 LARGEST_WINDOW = 96
 """Side of a window, in pixels, where the image is large enough. Error per area of the image does not depend on it."""
 SMALLEST_WINDOW = 24
-"""Side of a window that smaller images get, as far as they have it."""
+"""Side of a window that smaller images get, but no more than three quarters of their side."""
 WINDOWS = 16
 """Most windows along a side of the image."""
 SEARCH = 32
@@ -65,10 +65,8 @@ class TiePoints:
     """Largest displacement that a window may have off the coarse one, in pixels."""
     window: int
     """Side of the windows, in pixels."""
-    unsettled: int
-    """Number of windows and bands with something to see in which the measurement did not come to rest."""
-    empty: int
-    """Number of windows and bands in which no more is alike than by chance."""
+    measured: int
+    """Number of windows and bands measured, with those that gave no tie point."""
 
     def __len__(self) -> int:
         return self.row.size
@@ -95,7 +93,7 @@ def tie_points(
     reference_valid, image_valid
         (y, x) bool.
     window
-        Side of a window, in pixels: by default a quarter of the image's side, from 24 to 96, at most the image.
+        Side of a window, in pixels: by default a quarter of the image's side, from 24 to 96, at most three quarters.
     step
         Distance between windows, in pixels: by default half a window, more where that gives over 16 along a side.
     search
@@ -106,8 +104,7 @@ def tie_points(
     Returns
     -------
     TiePoints
-        One for each window and band in which the measurement came to rest; none where the images have nothing to
-        measure.
+        One for each window and band in which the measurement came to rest and more is alike than by chance.
 
     Raises
     ------
@@ -145,7 +142,7 @@ def tie_points(
         min_valid,
         np.outer(hann, hann).astype(np.float32),
     )
-    found, unsettled, empty = [], 0, 0
+    found, measured = [], 0
     rows, cols = (_starts(n, window, step) for n in shape)
     for top, left in itertools.product(rows, cols):
         here = Square(top, left, window)
@@ -153,18 +150,13 @@ def tie_points(
             continue
         for k in range(len(image)):
             point = _measure(here, (reference[k], reference_valid), (image[k], image_valid), how)
-            if point is None:
-                continue
-            if point.quality <= NOTHING / window:
-                empty += 1
-            elif point.settled:
+            measured += point is not None
+            if point is not None and point.settled and point.quality > NOTHING / window:
                 place = (top + window / 2, left + window / 2)
                 found.append((*place, *point.displacement, point.quality, point.valid, k))
-            else:
-                unsettled += 1
     row, col, d_row, d_col, quality, valid, band = np.array(found, np.float64).reshape(-1, 7).T
     return TiePoints(
-        row, col, d_row, d_col, quality, valid, band.astype(np.intp), shape, search, how.reach, window, unsettled, empty
+        row, col, d_row, d_col, quality, valid, band.astype(np.intp), shape, search, how.reach, window, measured
     )
 
 

@@ -20,7 +20,7 @@ from .images import Pixels, Source
 from .state import State
 from .survey import Chosen, Progress, Survey
 
-LARGEST = 6000
+LARGEST = 4608
 """Largest side of the part of the images that is compared, in pixels; of larger ones it is the middle."""
 CLOUDY = 30.0
 """Days that a wholly cloudy image seems further away than a clear one."""
