@@ -17,7 +17,7 @@ import numpy as np
 
 import sitsfuse
 from sitsfuse.harmonize import pool, take_samples
-from sitsfuse.prepare import make_config, prepare
+from sitsfuse.preparation import make_config, prepare
 from sitsfuse.resample import degrade
 from sitsfuse.writers import write_site
 

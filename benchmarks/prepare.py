@@ -143,8 +143,8 @@ def prepare(args):
     import numpy as np
     import rasterio
 
-    from sitsfuse.prepare import make_config
-    from sitsfuse.prepare import prepare as run_prepare
+    from sitsfuse.preparation import make_config
+    from sitsfuse.preparation import prepare as run_prepare
 
     config = make_config(
         {

@@ -258,7 +258,7 @@ def test_search_lists_what_a_configuration_asks_for(cli, tmp_path, monkeypatch):
     )
     (tmp_path / "site.toml").write_text(text)
     asked = []
-    monkeypatch.setattr("sitsfuse.search.search", lambda query, catalogue: asked.append((query, catalogue)) or [])
+    monkeypatch.setattr("sitsfuse.catalogue.search", lambda query, catalogue: asked.append((query, catalogue)) or [])
     done = cli("search", tmp_path / "site.toml", "--catalogue", "http://127.0.0.1:9")
     assert done.code == 0, done
     assert "target: 0 products of X" in done.out

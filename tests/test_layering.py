@@ -25,8 +25,8 @@ LAYERS = [
     {"engine", "outputs"},
     {"metrics"},
     {"evaluation"},
-    {"figure", "report", "search"},
-    {"demonstration", "prepare"},
+    {"figure", "report", "catalogue"},
+    {"demonstration", "preparation"},
     {"cli", "parsing", "progress"},
 ]
 """From the bottom to the top. A module imports what lies below it or beside it, as long as that makes no circle."""
@@ -35,7 +35,7 @@ ONLY_IN = {
     "torch": ("methods.ddi",),
     "matplotlib": ("figure", "report"),
     "jinja2": ("report",),
-    "eodag": ("search",),
+    "eodag": ("catalogue",),
     "numba": ("methods._window",),
 }
 """Libraries that only some modules may import, by the beginning of the modules' names."""

@@ -13,11 +13,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .catalogue import search
     from .demonstration import demo
     from .engine import fuse
     from .errors import InputError
     from .evaluation import evaluate
     from .info import describe
+    from .preparation import prepare
     from .readers import open_pair, open_series, open_site
     from .simulator import simulate
 
@@ -27,6 +29,8 @@ _WHERE = {
     "InputError": "errors",
     "evaluate": "evaluation",
     "describe": "info",
+    "prepare": "preparation",
+    "search": "catalogue",
     "open_pair": "readers",
     "open_series": "readers",
     "open_site": "readers",
@@ -42,6 +46,8 @@ __all__ = [
     "open_pair",
     "open_series",
     "open_site",
+    "prepare",
+    "search",
     "simulate",
 ]
 

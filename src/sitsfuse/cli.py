@@ -212,8 +212,8 @@ def prepare(
 
     Examples: `sitsfuse prepare site.toml -o site.zarr` · `sitsfuse prepare venus/ sentinel2/ -o site.zarr --dry-run`
     """
-    from .prepare import changed, make_config, plan_site, read_config
-    from .prepare import prepare as run
+    from .preparation import changed, make_config, plan_site, read_config
+    from .preparation import prepare as run
     from .progress import stages
 
     if len(paths) == 1 and paths[0].suffix == ".toml":
@@ -242,7 +242,7 @@ def prepare(
     )
     with stages(quiet) as report:
         if dry_run:
-            from .prepare.record import planned
+            from .preparation.record import planned
             from .report import draw_timeline
 
             found = plan_site(config, report)
@@ -280,11 +280,11 @@ def search(
 
     What is there already is not fetched again. Accounts are set up as eodag wants it: see docs/prepare.md.
     """
-    from .prepare.config import read_config
+    from .catalogue import Query, table
+    from .catalogue import download as fetch
+    from .catalogue import search as find
+    from .preparation.config import read_config
     from .progress import stages
-    from .search import Query, table
-    from .search import download as fetch
-    from .search import search as find
 
     read = read_config(config)
     roles = {r: s for r in ("guide", "target", "reference") if (s := getattr(read, r)) is not None and s.search}

@@ -156,7 +156,9 @@ def _dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.dateti
     by_stem = {p.stem.lower(): p for p in files}
     images = [p for p in files if not p.stem.lower().endswith(COMPANIONS)]
     if not images:
-        raise InputError(folder, "holds no GeoTIFF", "give a folder with one *.tif per date (YYYYMMDD in its name)")
+        raise InputError(
+            folder, "holds no GeoTIFF", "give a folder with one *.tif per date (YYYYMMDD in its name), or of products"
+        )
     pattern = _compiled(date_pattern)
     found: dict[np.datetime64, Path] = {}
     for path in images:

@@ -13,7 +13,7 @@ from scipy.ndimage import shift as displaced
 
 import sitsfuse
 from sitsfuse.errors import InputError
-from sitsfuse.prepare import make_config, plan_site, prepare, read_config, writing
+from sitsfuse.preparation import make_config, plan_site, prepare, read_config, writing
 from sitsfuse.readers import open_site
 
 HR_DAYS = ("2019-03-01", "2019-03-21", "2019-04-10", "2019-04-30")
@@ -165,7 +165,7 @@ def test_a_killed_run_goes_on(archive, made, tmp_path, monkeypatch):
     monkeypatch.setattr(
         writing, "_block", lambda found, chosen, *rest: again.append(chosen.image.id) or real(found, chosen, *rest)
     )
-    from sitsfuse.prepare import registration
+    from sitsfuse.preparation import registration
 
     monkeypatch.setattr(registration, "register_images", lambda *_, **__: pytest.fail("registers again"))
     prepare(config(archive), out)

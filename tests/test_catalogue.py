@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from sitsfuse.catalogue import Found, Query, download, search, table
 from sitsfuse.errors import InputError
-from sitsfuse.search import Found, Query, download, search, table
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:eodag")  # of the library that it parses with
 
@@ -386,7 +386,7 @@ def test_missing_eodag_names_the_extra(monkeypatch):
 
 
 def test_eodag_waits_until_it_is_needed():
-    code = "import sys, sitsfuse.search; sys.exit('eodag' in sys.modules or 'requests' in sys.modules)"
+    code = "import sys, sitsfuse.catalogue; sys.exit('eodag' in sys.modules or 'requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
