@@ -19,7 +19,7 @@ from ..displacement import Displacement
 from ..errors import InputError
 from ..readers import open_series
 from ..readers.product import FLAGS, Product
-from ..readers.products import common_bands, common_grid, find_products, read_products
+from ..readers.products import common_bands, find_products, read_products
 from ..sensors import find_sensor, pairing
 from ..series import DEFAULT_MTF, geobox, mtf
 from ..warp import STAY, nearest, resample, source_window
@@ -331,6 +331,3 @@ def _with_recipes(guide: Source, target: Source) -> Source:
         if parts != [pair.common] and all(p in guide.bands for p in parts):
             recipes[pair.common] = dict.fromkeys(parts, 1 / len(parts))
     return replace(guide, recipes=recipes)
-
-
-__all__ = ["Image", "Pixels", "Source", "common_grid", "match", "open_source"]

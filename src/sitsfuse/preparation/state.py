@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zarr
 
 from ..errors import InputError
 from ..writers import read_json, write_json, writing
-from ..writers.common import beside
 
 FOLDER = ".sitsfuse"
 """Folder in the site that holds what a later run needs to resume."""
@@ -41,22 +39,6 @@ class State:
     def put(self, kind: str, name: str, record: dict[str, Any]) -> None:
         """Write a record down."""
         write_json(self._place(kind, name), record)
-
-    def put_arrays(self, arrays: dict[str, Any]) -> None:
-        """Write small arrays down, for the page."""
-        place = self.site / FOLDER / "samples.npz"
-        draft = beside(place, "npz")
-        with writing(place):
-            np.savez_compressed(draft, **arrays)
-            draft.replace(place)
-
-    def get_arrays(self) -> dict[str, Any]:
-        """What :meth:`put_arrays` has written."""
-        place = self.site / FOLDER / "samples.npz"
-        if not place.is_file():
-            return {}
-        with np.load(place) as found:
-            return {name: found[name] for name in found.files}
 
 
 def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: bool) -> State:
