@@ -37,7 +37,7 @@ class Axis:
     def crop(self, hr: slice, lr: slice) -> Axis:
         """The same relation seen from windows of the two grids."""
         offset = self.ratio * lr.start + self.offset - hr.start
-        return Axis(self.ratio, _tidy(offset), hr.stop - hr.start, lr.stop - lr.start)
+        return Axis(self.ratio, tidy(offset), hr.stop - hr.start, lr.stop - lr.start)
 
     def lr_overlapping(self, start: float, stop: float) -> slice:
         """LR pixels that overlap the HR positions [start, stop), clipped to the LR grid."""
@@ -93,13 +93,13 @@ class GridPair:
     def y(self) -> Axis:
         """The relation along rows."""
         h, g = self.hr.affine, self.lr.affine
-        return Axis(_tidy_ratio(g.e / h.e), _tidy((g.f - h.f) / h.e), self.hr.shape[0], self.lr.shape[0])
+        return Axis(tidy_ratio(g.e / h.e), tidy((g.f - h.f) / h.e), self.hr.shape[0], self.lr.shape[0])
 
     @property
     def x(self) -> Axis:
         """The relation along columns."""
         h, g = self.hr.affine, self.lr.affine
-        return Axis(_tidy_ratio(g.a / h.a), _tidy((g.c - h.c) / h.a), self.hr.shape[1], self.lr.shape[1])
+        return Axis(tidy_ratio(g.a / h.a), tidy((g.c - h.c) / h.a), self.hr.shape[1], self.lr.shape[1])
 
     @property
     def ratio(self) -> float:
@@ -177,6 +177,12 @@ def coarser(box: GeoBox, ratio: float) -> GeoBox:
     return GeoBox((rows, cols), box.affine * Affine.scale(ratio), box.crs)
 
 
+def middle(box: GeoBox, side: int) -> GeoBox:
+    """The middle of a grid, at most ``side`` pixels along each axis."""
+    rows, cols = (slice(start := max(0, (n - side) // 2), start + min(n, side)) for n in box.shape)
+    return box[rows, cols]
+
+
 def check_unrotated(box: GeoBox, where: object) -> None:
     """Raise :class:`InputError` if the grid is rotated or sheared."""
     a = box.affine
@@ -194,12 +200,12 @@ def same_grid(a: GeoBox, b: GeoBox) -> bool:
     return bool(shift <= tolerance and growth <= tolerance)
 
 
-def _tidy(value: float) -> float:
+def tidy(value: float) -> float:
     """Round away the noise of coordinate arithmetic (a billionth of a pixel)."""
     return round(value, 9)
 
 
-def _tidy_ratio(value: float) -> float:
+def tidy_ratio(value: float) -> float:
     """The simple fraction that a ratio is meant to be, in full precision: its error grows with every LR pixel."""
     simple = Fraction(value).limit_denominator(1000)
     return float(simple) if abs(float(simple) - value) < 1e-7 else value

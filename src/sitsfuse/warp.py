@@ -18,10 +18,10 @@ from rasterio.warp import transform as transform_points
 from scipy import sparse
 from scipy.ndimage import correlate1d, map_coordinates, spline_filter, uniform_filter
 
-from .degrade import MIN_FOOTPRINT, BoolArray, FloatArray, down_matrix, psf_sigma, separable
+from .degrade import MIN_FOOTPRINT, BoolArray, FloatArray, down_by, down_matrix, psf_sigma, separable
 from .degrade import PSF_RADIUS as PSF_CUT
 from .displacement import Displacement
-from .grid import Axis, Window
+from .grid import Axis, Window, tidy, tidy_ratio
 
 STAY = Displacement()
 """No displacement."""
@@ -156,8 +156,8 @@ def _axes(source: GeoBox, box: GeoBox, displacement: Displacement) -> tuple[Axis
     dx, dy = displacement.mean
     s, b = source.affine, box.affine
     return (
-        Axis(_tidy(b.e / s.e), _tidy((b.f + dy - s.f) / s.e), source.shape[0], box.shape[0]),
-        Axis(_tidy(b.a / s.a), _tidy((b.c + dx - s.c) / s.a), source.shape[1], box.shape[1]),
+        Axis(tidy_ratio(b.e / s.e), tidy((b.f + dy - s.f) / s.e), source.shape[0], box.shape[0]),
+        Axis(tidy_ratio(b.a / s.a), tidy((b.c + dx - s.c) / s.a), source.shape[1], box.shape[1]),
     )
 
 
@@ -225,11 +225,7 @@ def _degraded(
     values: FloatArray, valid: BoolArray, axes: tuple[Axis, Axis], mtf: float
 ) -> tuple[FloatArray, BoolArray]:
     rows, cols = (down_matrix(a, mtf) for a in axes)
-    weight = separable(valid.astype(np.float32), rows, cols)
-    ok = np.asarray(weight >= MIN_FOOTPRINT - 1e-6)
-    out = separable(np.where(valid, values, np.float32(0)), rows, cols) / np.where(ok, weight, 1)
-    out[:, ~ok] = np.nan
-    return out.astype(np.float32, copy=False), ok
+    return down_by({mtf: (rows, cols)}, values, valid, [mtf] * len(values), MIN_FOOTPRINT)
 
 
 @lru_cache(maxsize=64)
@@ -359,8 +355,3 @@ def _straight(source: GeoBox, box: GeoBox, moved: Displacement) -> bool:
 def _clipped(first: float, last: float, n: int) -> slice:
     start = min(max(math.floor(first), 0), n)
     return slice(start, max(start, min(math.ceil(last), n)))
-
-
-def _tidy(value: float) -> float:
-    """Round away the noise of coordinate arithmetic (a billionth of a pixel)."""
-    return round(value, 9)

@@ -193,6 +193,23 @@ class Source:
         """The bands to read for some wanted ones."""
         return list(dict.fromkeys(part for b in bands for part in self.recipes.get(b, {b: 1.0})))
 
+    def part_mtfs(self, bands: Sequence[str], mtf: Sequence[float]) -> list[float]:
+        """MTF of each of the :meth:`parts` of some bands, from those of the bands (or one for all)."""
+        each = list(mtf) * len(bands) if len(mtf) == 1 else mtf
+        of_part = {p: m for b, m in zip(bands, each, strict=True) for p in self.parts([b])}
+        return [of_part[p] for p in self.parts(bands)]
+
+    def mix(self, values: FloatArray, bands: Sequence[str]) -> FloatArray:
+        """(band, …) wanted bands from the (part, …) bands that they are made of."""
+        parts = self.parts(bands)
+        if parts == list(bands):
+            return values
+        mixed = np.zeros((len(bands), *values.shape[1:]), np.float32)
+        for out, b in zip(mixed, bands, strict=True):
+            for part, weight in self.recipes.get(b, {b: 1.0}).items():
+                out += np.float32(weight) * values[parts.index(part)]
+        return mixed
+
     def read(
         self, image: Image, bands: Sequence[str], box: GeoBox, moved: Displacement = STAY, mtf: Sequence[float] = (0.3,)
     ) -> Pixels:
@@ -217,17 +234,8 @@ class Source:
                 rows = slice(start, min(start + STRIP, box.shape[0]))
                 out[:, rows], ok[rows], found[rows] = self.read(image, bands, box[rows, :], moved, mtf)
             return out, ok, found
-        parts = self.parts(bands)
-        each = list(mtf) * len(bands) if len(mtf) == 1 else list(mtf)
-        of_part = {p: m for b, m in zip(bands, each, strict=True) for p in self.recipes.get(b, {b: 1.0})}
-        values, valid, flags = image.read(parts, box, moved, [of_part[p] for p in parts])
-        if parts == list(bands):
-            return values, valid, flags
-        mixed = np.zeros((len(bands), *box.shape), np.float32)
-        for out, b in zip(mixed, bands, strict=True):
-            for part, weight in self.recipes.get(b, {b: 1.0}).items():
-                out += np.float32(weight) * values[parts.index(part)]
-        return mixed, valid, flags
+        values, valid, flags = image.read(self.parts(bands), box, moved, self.part_mtfs(bands, mtf))
+        return self.mix(values, bands), valid, flags
 
     def shares(self, image: Image, bands: Sequence[str], box: GeoBox) -> tuple[float, float]:
         """Share of a grid with data, and share that is clear, from an overview."""

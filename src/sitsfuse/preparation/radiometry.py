@@ -96,13 +96,13 @@ def harmonize(
     parts = found.hr.parts(found.bands)
     # The guides' bands as they are: what is made of several is made when its weights are known.
     plain = replace(found.hr, recipes={})
-    mtf_of = {p: m for b, m in zip(found.bands, found.own_mtf, strict=True) for p in found.hr.parts([b])}
+    mtf = found.hr.part_mtfs(found.bands, found.own_mtf)
     taken = []
     used = []
     for done, (image, guide) in enumerate(pairs):
         report("comparing radiometry", done, len(pairs))
         try:
-            taken.append(_samples(found, plain, parts, [mtf_of[p] for p in parts], image, guide, placed))
+            taken.append(_samples(found, plain, parts, mtf, image, guide, placed))
         except InputError:
             if config.on_error == "stop":
                 raise
@@ -117,7 +117,8 @@ def harmonize(
             rows = [parts.index(p) for p in recipe]
             weights = combine_weights(hr[rows], lr[found.bands.index(band)])
             recipes[band] = dict(zip(recipe, (round(float(w), 4) for w in weights), strict=True))
-    mixed = [Samples(s.date, s.lr, _mixed(s.hr, parts, found.bands, recipes)) for s in taken]
+    weighed = replace(found.hr, recipes=recipes)
+    mixed = [Samples(s.date, s.lr, weighed.mix(s.hr, found.bands)) for s in taken]
     fitted = pool(mixed, found.bands, mode) if mode != "none" else None
     return Radiometry(fitted, recipes, tuple(used), _shown(mixed, found.bands))
 
@@ -135,14 +136,6 @@ def _samples(
     seen = found.lr.read(image.image, found.bands, box, placed[key(image)].displacement, found.own_mtf)
     true = hr.read(guide.image, parts, box, placed[key(guide)].displacement, mtf)
     return take_samples(image.image.time, *seen[:2], *true[:2])
-
-
-def _mixed(
-    hr: npt.NDArray[np.float32], parts: Sequence[str], bands: Sequence[str], recipes: Mapping[str, Mapping[str, float]]
-) -> npt.NDArray[np.float32]:
-    """(band, n) wanted bands from the (part, n) bands that they are made of."""
-    rows = [sum(w * hr[parts.index(p)] for p, w in recipes.get(b, {b: 1.0}).items()) for b in bands]
-    return np.asarray(rows, np.float32)
 
 
 def _shown(samples: Sequence[Samples], bands: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from ..errors import InputError
-from ..grid import crs_name
+from ..grid import crs_name, middle
 from ..warp import STAY
 from .config import PrepareConfig
 from .images import Source
@@ -77,8 +77,7 @@ def checkerboard(
     if best is None:
         return {}
     target, guide = best
-    cut = [slice(max(0, (n - CROP) // 2), max(0, (n - CROP) // 2) + min(n, CROP)) for n in found.hr_box.shape]
-    box = found.hr_box[cut[0], cut[1]]
+    box = middle(found.hr_box, CROP)
     natural = [found.bands.index(b) for b in ("red", "green", "blue") if b in found.bands]
     rows = natural if len(natural) == 3 else [min(k, len(found.bands) - 1) for k in range(3)]
     hr = replace(found.hr, recipes=radiometry.recipes)
@@ -122,8 +121,7 @@ def _image(found: Survey, chosen: Chosen, placed: Mapping[str, Placed], written:
     where = placed[key(chosen)]
     dx, dy = where.displacement.mean
     pixel = abs((found.own_box if chosen.role == "target" else found.hr_box).affine.a)
-    known = dict(where.record or {})
-    known.pop("displacement", None)
+    known = {k: v for k, v in where.record.items() if k != "displacement"}
     return {
         "role": chosen.role,
         "date": str(chosen.image.time)[:10],

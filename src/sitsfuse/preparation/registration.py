@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from ..coregister import register_images
 from ..displacement import Displacement
 from ..errors import InputError
+from ..grid import middle
 from ..warp import STAY
 from .config import PrepareConfig
 from .images import Pixels, Source
@@ -32,8 +33,13 @@ class Placed:
 
     displacement: Displacement = STAY
     """To be taken out."""
-    record: dict[str, Any] | None = None
-    """What the report says of it."""
+    record: dict[str, Any] = field(default_factory=lambda: {"quality": "off"})
+    """What the report says of it: at least ``quality``, which is good, doubtful, failed, reference or off."""
+
+    @property
+    def quality(self) -> str:
+        """How well it is known."""
+        return str(self.record["quality"])
 
 
 def key(chosen: Chosen) -> str:
@@ -77,17 +83,17 @@ def register(
 
     told(placed[key(first)])
     if not config.registration.within or config.registration.model == "none":
-        placed |= {key(c): told(Placed(record={"quality": "off"})) for c in hr if c is not first}
+        placed |= {key(c): told(Placed()) for c in hr if c is not first}
     else:
         rest = [c for c in hr if c is not first]
         with ThreadPoolExecutor(2) as pool:
             results = list(pool.map(lambda c: told(job.within(c, first, STAY)), rest))
         placed |= {key(c): r for c, r in zip(rest, results, strict=True)}
         for image in rest:
-            if (placed[key(image)].record or {}).get("quality") != "good":
+            if placed[key(image)].quality != "good":
                 placed[key(image)] = job.again(image, first, placed, hr)
     if not config.registration.between or config.registration.model == "none":
-        placed |= {key(c): told(Placed(record={"quality": "off"})) for c in lr}
+        placed |= {key(c): told(Placed()) for c in lr}
         return placed
     guides = found.of("guide")
     # By guide, so that each is degraded once.
@@ -105,8 +111,8 @@ class _Job:
     def __init__(self, config: PrepareConfig, found: Survey, state: State) -> None:
         self.config, self.found, self.state = config, found, state
         self.bands = self._bands()
-        self.box = _middle(found.hr_box)
-        self.own_box = _middle(found.own_box)
+        self.box = middle(found.hr_box, LARGEST)
+        self.own_box = middle(found.own_box, LARGEST)
         self.own_mtf = [found.own_mtf[found.bands.index(b)] for b in self.bands]
         self.hr_image = lru_cache(maxsize=2)(self._hr_image)
         self.degraded = lru_cache(maxsize=4)(self._degraded)
@@ -126,9 +132,9 @@ class _Job:
         guides = self.found.of("guide")
         wanted = self.config.registration.reference
         if wanted is None:
-            middle = np.median([c.image.time.astype("int64") for c in guides])
+            centre = np.median([c.image.time.astype("int64") for c in guides])
             # The clearest; of equally clear ones (to a percent) that in the middle, which is least unlike all others.
-            return min(guides, key=lambda c: (-round(c.useful, 2), abs(c.image.time.astype("int64") - middle)))
+            return min(guides, key=lambda c: (-round(c.useful, 2), abs(c.image.time.astype("int64") - centre)))
         for c in guides:
             if c.image.time.astype("datetime64[D]") == np.datetime64(wanted):
                 return c
@@ -145,17 +151,14 @@ class _Job:
 
     def again(self, image: Chosen, first: Chosen, placed: dict[str, Placed], hr: Sequence[Chosen]) -> Placed:
         """Try with the well placed image that is nearest in time, and keep the better result."""
-        good = [
-            c for c in hr if c is not image and c is not first and (placed[key(c)].record or {})["quality"] == "good"
-        ]
+        good = [c for c in hr if c is not image and c is not first and placed[key(c)].quality == "good"]
         before = placed[key(image)]
         if not good:
             return before
         near = min(good, key=lambda c: abs(c.image.time - image.image.time))
         result = self.within(image, near, placed[key(near)].displacement)
         rank = {"good": 2, "doubtful": 1}
-        better = [rank.get((p.record or {}).get("quality", ""), 0) for p in (before, result)]
-        return result if better[1] > better[0] else before
+        return result if rank.get(result.quality, 0) > rank.get(before.quality, 0) else before
 
     def between(self, image: Chosen, guide: Chosen, moved: Displacement) -> Placed:
         """Register an LR image to an HR image that is degraded to its grid."""
@@ -211,12 +214,6 @@ class _ById:
 
     def __hash__(self) -> int:
         return id(self.chosen.image)
-
-
-def _middle(box: GeoBox) -> GeoBox:
-    """The middle of a grid, no larger than what is compared."""
-    cut = [slice(max(0, (n - LARGEST) // 2), max(0, (n - LARGEST) // 2) + min(n, LARGEST)) for n in box.shape]
-    return box[cut[0], cut[1]]
 
 
 def _nearest(image: Chosen, guides: Sequence[Chosen]) -> Chosen:

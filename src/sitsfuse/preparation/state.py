@@ -15,10 +15,8 @@ from typing import Any
 import zarr
 
 from ..errors import InputError
+from ..outputs import STATE
 from ..writers import read_json, write_json, writing
-
-FOLDER = ".sitsfuse"
-"""Folder in the site that holds what a later run needs to resume."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class State:
     def _place(self, kind: str, name: str) -> Path:
         # Names of products may be long or hold slashes.
         short = hashlib.sha256(name.encode()).hexdigest()[:16]
-        return self.site / FOLDER / kind / f"{short}.json"
+        return self.site / STATE / kind / f"{short}.json"
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """What was put there, or nothing."""
@@ -61,7 +59,7 @@ def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: b
         If something else is there, or a site of another configuration and ``overwrite`` is false.
     """
     state = State(site)
-    marker = site / FOLDER / "run.json"
+    marker = site / STATE / "run.json"
     there = read_json(marker)
     busy = site.exists() and (not site.is_dir() or any(site.iterdir()))
     if busy and not there and not (site / "zarr.json").is_file():

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from ..errors import InputError
 from ..grid import Window
-from ..readers.product import FLAG_ATTRS
+from ..readers.product import FLAG_ATTRS, FLAGS
 from ..writers import create_series, write_region, writing
 from .config import PrepareConfig
 from .radiometry import Radiometry
@@ -109,7 +109,7 @@ def _create(
         "platform": (("time",), [c.image.platform for c in images]),
         "shift_x": (("time",), [float(m[0]) for m in moved]),
         "shift_y": (("time",), [float(m[1]) for m in moved]),
-        "registration": (("time",), [str((placed[key(c)].record or {}).get("quality", "off")) for c in images]),
+        "registration": (("time",), [placed[key(c)].quality for c in images]),
     }
     if role == "target":
         lines = [radiometry.lines(c.image.time, bands) for c in images]
@@ -173,7 +173,7 @@ def _clear(state: State, role: str, index: int, found: Survey) -> None:
     for rows, cols in _blocks(found.box(role), len(found.bands)):
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         nothing = np.full((len(found.bands), *shape), np.nan, np.float32)
-        flags = np.full(shape, 1, np.uint8)
+        flags = np.full(shape, FLAGS["nodata"], np.uint8)
         write_region(
             state.site / role,
             {"reflectance": nothing, "valid": np.zeros(shape, bool), "flags": flags},

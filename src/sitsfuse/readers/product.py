@@ -71,6 +71,13 @@ class BandFile:
     index: int = 1
     """Which layer of the file, from 1."""
 
+    def lacks(self, raw: npt.NDArray[np.generic]) -> BoolArray:
+        """Where numbers say that there is nothing."""
+        empty = missing(raw, None)
+        for number in self.nodata:
+            empty |= missing(raw, number)
+        return empty
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -222,9 +229,7 @@ class Product:
             there = masks[part].copy()
             raw = _read(band.path, band.index, window, self.path)
             value = scaled(raw, band.scale, band.offset).astype(np.float32)
-            for number in band.nodata:
-                there |= missing(raw, number) * np.uint8(FLAGS["nodata"])
-            there |= missing(raw, None) * np.uint8(FLAGS["nodata"])
+            there |= band.lacks(raw) * np.uint8(FLAGS["nodata"])
             there |= np.isin(raw, band.saturated) * np.uint8(FLAGS["saturated"])
             image, ok = resample(value[None], (there & bad) == 0, part, box, displacement, m)
             values[k] = image[0]
@@ -254,10 +259,7 @@ class Product:
         """
         band = self.band(name)
         raw, part = _read_coarse(band.path, band.index, band.box, box, self.path)
-        empty = missing(raw, None)
-        for number in band.nodata:
-            empty |= missing(raw, number)
-        flags = np.where(empty, np.uint8(FLAGS["nodata"]), np.uint8(0))
+        flags = np.where(band.lacks(raw), np.uint8(FLAGS["nodata"]), np.uint8(0))
         flags = np.asarray(nearest(flags, part, box, outside=FLAGS["nodata"]), np.uint8)
         for mask in self.masks:
             raw, part = _read_coarse(mask.path, mask.index, mask.box, box, self.path)
