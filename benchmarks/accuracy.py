@@ -71,7 +71,12 @@ def main():
         for method in methods:
             start = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
-                fuse(site, Path(folder) / "out", method=method, dates=dates)
+                try:
+                    fuse(site, Path(folder) / "out", method=method, dates=dates)
+                except InputError as error:
+                    # A method may not do for a site, such as CARN without a network for its bands.
+                    print(f"{name}: {method} skipped: {error}", file=sys.stderr)
+                    continue
                 seconds = time.perf_counter() - start
                 table = evaluate(
                     open_series(Path(folder) / "out"), group(site, "reference"), group(site, "target"), max_days=2

@@ -1,11 +1,17 @@
 """Tiny sites for the tests of methods and engine, made of arrays; quicker and plainer than `simulate`."""
 
+import functools
+import math
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from sitsfuse.degrade import down
 from sitsfuse.grid import GridPair
+from sitsfuse.modelcard import WEIGHTS, Architecture, Card, Normalisation, write_card
 from sitsfuse.series import group, make_series, make_site
 
 START = np.datetime64("2020-05-01")
@@ -89,3 +95,61 @@ def chunked(tree):
 def day(number):
     """The date of a day number, as text."""
     return str(START + np.timedelta64(number, "D"))
+
+
+def quick(name, tree):
+    """Options that make a method quick on a site; CARN gets a network of the site's bands and ratio."""
+    if not name.startswith("carn"):
+        return QUICK.get(name, {})
+    bands = tuple(str(b) for b in group(tree, "target")["band"].values)
+    more = {"model": str(network(bands, tree.attrs["ratio"])), "device": "cpu"}
+    return {**QUICK["ddi"], **more} if name == "carn+ddi" else more
+
+
+@functools.cache
+def network(bands, factor):
+    """Folder of a tiny CARN with random weights, kept until the session ends."""
+    return write_network(Path(_folder().name) / f"{'-'.join(bands)}-x{factor:g}", bands, factor)
+
+
+@functools.cache
+def _folder():
+    return tempfile.TemporaryDirectory(prefix="sitsfuse-networks-")
+
+
+def write_network(folder, bands, factor, context=2, seed=0, **card):
+    """Write a model's folder, card and weights; returns it."""
+    from safetensors.numpy import save_file
+
+    from sitsfuse.methods.carn_network import REACH
+
+    shape = Architecture(bands=len(bands), grid=math.ceil(factor - 1e-6), features=8, groups=2, tail=4)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights(shape, seed), folder / WEIGHTS)
+    about = {
+        "name": "tiny",
+        "bands": bands,
+        "factor": factor,
+        "grid": shape.grid,
+        "halo": REACH + context,
+        "output": "details",
+        "normalisation": Normalisation(scale=(0.1,) * len(bands), context=context),
+        "training_data": "nothing: random weights",
+        "licence": "Apache-2.0",
+        "architecture": shape,
+    }
+    write_card(Card(**{**about, **card}), folder)
+    return folder
+
+
+def weights(shape, seed=0):
+    """Random weights of a CARN, its last layer among them: details of a tenth of the input or so."""
+    from sitsfuse.methods.carn_network import CARN
+
+    rng = np.random.default_rng(seed)
+    out = {}
+    for name, value in CARN(shape).state_dict().items():
+        gain = 0.1 if name == "exit.weight" else 1.0
+        size = gain * math.sqrt(2 / math.prod(value.shape[1:]))
+        out[name] = (size * rng.standard_normal(value.shape)).astype(np.float32)
+    return out

@@ -275,6 +275,20 @@ def test_a_site_lists_its_targets(cli, site_folder, tmp_path):
     assert cli("fuse", site_folder, "-o", tmp_path / "out", "--target", "target_x5", "--method", "spatial").code == 0
 
 
+def test_a_target_alone_is_interpolated(cli, site_folder, tmp_path):
+    alone = site_folder / "target"
+    done = cli("fuse", alone, "-o", tmp_path / "out", "--method", "spatial")
+    assert_one_line(done, alone, "has no guide/", "--factor")
+    assert cli("fuse", alone, "-o", tmp_path / "out", "--method", "spatial", "--factor", 5).code == 0
+    both = cli("fuse", site_folder, "-o", tmp_path / "both", "--method", "spatial")
+    assert both.code == 0
+    with rasterio.open(tmp_path / "out/20200601.tif") as a, rasterio.open(tmp_path / "both/20200601.tif") as b:
+        assert a.transform == b.transform
+        np.testing.assert_array_equal(a.read(), b.read())
+    done = cli("fuse", alone, "-o", tmp_path / "more", "--method", "difference", "--factor", 5)
+    assert_one_line(done, "holds 0 images", "difference needs at least 2")
+
+
 def test_an_output_of_another_configuration(cli, site_folder, tmp_path):
     out = tmp_path / "out"
     assert cli("fuse", site_folder, "-o", out, "--method", "difference").code == 0
@@ -512,7 +526,7 @@ def test_methods_are_listed_with_their_options(cli):
     done = cli("methods")
     assert done.code == 0
     for name, cls in known_methods().items():
-        assert re.search(rf"^{name}: \S", done.out, re.MULTILINE)
+        assert re.search(rf"^{re.escape(name)}: \S", done.out, re.MULTILINE)
         assert cls.paper in done.out
         for field, _, text in parameters(cls):
             assert re.search(rf"^    {field}=\S.*{re.escape(text)}$", done.out, re.MULTILINE)

@@ -16,6 +16,7 @@ LAYERS = [
     {"series"},
     {"resample", "warp"},
     {"readers", "writers"},
+    {"modelcard"},
     {"simulator"},
     {"info"},
     {"threads"},
@@ -23,16 +24,18 @@ LAYERS = [
     {"correlate", "tiepoints", "fields", "coregister"},
     {"methods"},
     {"engine", "outputs"},
-    {"metrics"},
+    {"metrics", "frequency"},
     {"evaluation"},
     {"figure", "report", "catalogue"},
-    {"demonstration", "preparation"},
-    {"cli", "parsing", "progress"},
+    {"demonstration", "preparation", "training"},
+    {"cli", "cli_train", "parsing", "progress"},
 ]
 """From the bottom to the top. A module imports what lies below it or beside it, as long as that makes no circle."""
 
 ONLY_IN = {
-    "torch": ("methods.ddi",),
+    "torch": ("methods.ddi", "methods.carn_network", "training", "readers.sen2venus", "threads"),
+    "onnxruntime": ("methods.carn_model", "training.finish"),
+    "onnx": ("training.finish",),
     "matplotlib": ("figure", "report"),
     "jinja2": ("report",),
     "eodag": ("catalogue",),

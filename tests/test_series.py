@@ -19,6 +19,7 @@ from sitsfuse.series import (
     match_bands,
     mtf,
     pair_of,
+    target_alone,
     with_date,
 )
 from sitsfuse.timeline import days, interpolate
@@ -179,3 +180,24 @@ def test_series_on_two_grids_are_told_apart():
     check_same_grid(series(), series(seed=1), "reference")
     with pytest.raises(InputError, match="reference: lies on another grid"):
         check_same_grid(series(), series(LR), "reference")
+
+
+@pytest.mark.parametrize(("factor", "shape"), [(2.5, (20, 25)), (5.0, (40, 50)), (1.4, (11, 14))])
+def test_a_target_alone_has_a_finer_grid_and_no_guide(factor, shape):
+    target = series(LR)
+    site = target_alone(target, factor)
+    assert group(site, "guide").sizes["time"] == 0
+    assert group(site, "guide")["band"].values.tolist() == BANDS
+    box = pair_of(site).hr
+    assert tuple(box.shape) == shape
+    assert box.crs == LR.crs
+    assert (box.affine.c, box.affine.f) == (LR.affine.c, LR.affine.f)
+    assert box.affine.a == pytest.approx(25 / factor)
+    assert pair_of(site).ratio == pytest.approx(factor)
+    xr.testing.assert_identical(group(site, "target"), target)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, float("inf"), float("nan")])
+def test_a_target_alone_wants_a_factor_above_1(factor):
+    with pytest.raises(InputError, match=r"factor: .* is not above 1"):
+        target_alone(series(LR), factor)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sitsfuse.timeline import days, interpolate, temporal_weights
+from sitsfuse.timeline import days, effective_gap, interpolate, temporal_weights
 
 
 @st.composite
@@ -77,3 +77,26 @@ def test_the_image_of_the_day_is_taken_as_it_is():
 def test_days_are_signed_and_count_hours():
     times = np.array(["2020-02-28", "2020-03-01T12:00", "2020-03-02"], "datetime64[ns]")
     assert days(times, np.datetime64("2020-03-01")) == pytest.approx([-2, 0.5, 1])
+
+
+@settings(deadline=None)
+@given(stacks())
+def test_the_effective_gap_is_that_of_the_nearest_valid_images(stack):
+    valid, offsets = stack
+    gap = effective_gap(valid, offsets)
+    assert gap.dtype == np.float32
+    for i in range(valid.shape[2]):
+        before = [-o for o, ok in zip(offsets, valid[:, 0, i], strict=True) if ok and o <= 0]
+        after = [o for o, ok in zip(offsets, valid[:, 0, i], strict=True) if ok and o > 0]
+        a, b = min(before, default=np.inf), min(after, default=np.inf)
+        if not np.isfinite(min(a, b)):
+            want = np.inf
+        elif a == 0:
+            want = 0
+        else:
+            want = 4 / (1 / a + 1 / b)
+        assert gap[0, i] == pytest.approx(want, rel=1e-6)
+
+
+def test_in_the_middle_the_effective_gap_is_the_gap():
+    assert effective_gap(np.ones((2, 1), bool), np.array([-30.0, 30.0])).tolist() == [60]

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .evaluation import evaluate
     from .info import describe
     from .preparation import prepare
-    from .readers import open_pair, open_series, open_site
+    from .readers import open_pair, open_series, open_site, open_target
     from .simulator import simulate
+    from .training import train
 
 _WHERE = {
     "demo": "demonstration",
@@ -34,7 +35,9 @@ _WHERE = {
     "open_pair": "readers",
     "open_series": "readers",
     "open_site": "readers",
+    "open_target": "readers",
     "simulate": "simulator",
+    "train": "training",
 }
 
 __all__ = [
@@ -46,9 +49,11 @@ __all__ = [
     "open_pair",
     "open_series",
     "open_site",
+    "open_target",
     "prepare",
     "search",
     "simulate",
+    "train",
 ]
 
 

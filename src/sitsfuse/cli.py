@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
+from .cli_train import app as train
 from .errors import InputError
-from .parsing import numbers, pairs, reading, simulation_options
+from .parsing import fields, numbers, pairs, reading
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,14 +32,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
+app.add_typer(train, name="train")
+
 _FOREIGN, _OUTPUT, _SPEED = "Files of other makers", "Output", "Speed and memory"
 _CHOICE, _CORRECTIONS = "Which images", "Corrections"
 
 Site = Annotated[
     list[Path],
     typer.Argument(
-        metavar="SITE | GUIDE TARGET",
-        help="A site (a folder or Zarr store with guide/ and target/), or the paths of the two series.",
+        metavar="SITE | GUIDE TARGET | TARGET",
+        help="A site (a folder or Zarr store with guide/ and target/), the paths of the two series, or, for the "
+        "methods carn and spatial, that of the LR series alone.",
     ),
 ]
 TargetName = Annotated[str, typer.Option("--target", help="Name of the target series in a site, e.g. target_x5.")]
@@ -120,13 +124,14 @@ def simulate(
 
     Writes the series guide, target and reference (the truth at the target's dates).
     """
+    from .simulator import SimulationConfig
     from .simulator import simulate as run
     from .writers import write_geotiffs, write_site
 
     if format_ not in ("zarr", "geotiff"):
         raise InputError("--format", f"{format_!r} is unknown", "choose zarr or geotiff")
     options: dict[str, Any] = {"size": size, "ratio": ratio, "seed": seed, "guides": guides, "targets": targets}
-    site = run(**options | simulation_options(set_ or []))
+    site = run(**options | fields(set_ or [], SimulationConfig))
     if format_ == "zarr":
         write_site(site, out, overwrite=overwrite)
     else:
@@ -312,6 +317,16 @@ def fuse(
         list[str] | None,
         typer.Option("--set", help="An option of the method, see `sitsfuse methods`: --set steps=500 --set seed=3."),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a network, as `sitsfuse train` writes it, for the methods carn and carn+ddi."),
+    ] = None,
+    factor: Annotated[
+        float | None,
+        typer.Option(
+            help="Where TARGET stands alone: its pixel size over that of the prediction. Default: that of --model."
+        ),
+    ] = None,
     dates: Annotated[
         str | None, typer.Option(help="Dates to predict: 2019-05-01,2019-05-06. Default: those of the target.")
     ] = None,
@@ -362,7 +377,8 @@ def fuse(
     Writes YYYYMMDD.tif, YYYYMMDD_uncertainty.tif and YYYYMMDD_mask.tif (0 = valid) per date. A killed run resumes
     where it was when it is run again.
 
-    Examples: `sitsfuse fuse SITE -o fused` · `sitsfuse fuse venus/ sentinel2/ -o fused --every 2d --weights`
+    Examples: `sitsfuse fuse SITE -o fused` · `sitsfuse fuse venus/ sentinel2/ -o fused --every 2d --weights` ·
+    `sitsfuse fuse sentinel2/ -o fused --method carn --model model`
     """
     from .engine import fuse as run
     from .engine import plan_dates
@@ -373,9 +389,14 @@ def fuse(
     options = pairs(set_ or [], "--set")
     if device is not None:
         options["device"] = device
+    if model is not None:
+        from .modelcard import read_card
+
+        options["model"] = str(model)
+        factor = factor or read_card(model).factor
     chosen = None if dates is None else [d.strip() for d in dates.split(",") if d.strip()]
     own = reading(target_date_pattern, target_bands, "--target-bands")
-    site = _open(paths, target, reading(date_pattern, bands), own, mtf)
+    site = _open(paths, target, reading(date_pattern, bands), own, mtf, factor)
     times, _ = plan_dates(group(site, "target")["time"].values, chosen, every)
     with tiles(quiet) as report:
         run(
@@ -461,6 +482,7 @@ def methods() -> None:
         print(f"{name}: {summary}\n    paper: {cls.paper}")
         for field, default, text in parameters(cls):
             shown = ",".join(str(v) for v in default) if isinstance(default, tuple) else default
+            shown = '""' if shown == "" else shown
             print(f"    {field}={shown}  {text}")
 
 
@@ -486,7 +508,8 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
     if code == INTERRUPTED:
-        _fail("interrupted; `prepare`, `fuse` and `demo` go on where they were when they are run again", 1, debug=False)
+        again = "`prepare`, `train`, `fuse` and `demo` go on where they were when they are run again"
+        _fail(f"interrupted; {again}", 1, debug=False)
     sys.exit(code or 0)
 
 
@@ -508,12 +531,26 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _open(paths: Sequence[Path], target: str, how: dict[str, Any], own: dict[str, Any], mtf: str | None) -> xr.DataTree:
+def _open(
+    paths: Sequence[Path],
+    target: str,
+    how: dict[str, Any],
+    own: dict[str, Any],
+    mtf: str | None,
+    factor: float | None,
+) -> xr.DataTree:
     """The site of one path, or of two."""
-    from .readers import open_pair, open_site
+    from .readers import open_pair, open_site, open_target, series_names
     from .series import check
 
-    if len(paths) == 1:
+    alone = len(paths) == 1 and paths[0].is_dir() and not series_names(paths[0])
+    if alone and factor is None:
+        raise InputError(
+            paths[0], "has no guide/ and target/", "give GUIDE TARGET; --factor or --model if there is no guide"
+        )
+    if alone and factor is not None:
+        site = open_target(paths[0], factor, **how | own)
+    elif len(paths) == 1:
         site = open_site(paths[0], target, own, **how)
     elif len(paths) == 2:
         if target != "target":

@@ -38,13 +38,11 @@ def numbers(text: str, option: str) -> list[float]:
         raise InputError(option, f"{text!r} is no number", "write e.g. 0.3 or 0.3,0.28") from error
 
 
-def simulation_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Values for the simulator's fields, in their types."""
+def fields(texts: Sequence[str], cls: type[Any]) -> dict[str, Any]:
+    """Values for fields of a dataclass, given as ``name=value``, in their types."""
     from typing import get_type_hints
 
-    from .simulator import SimulationConfig
-
-    kinds = get_type_hints(SimulationConfig)
+    kinds = get_type_hints(cls)
     out: dict[str, Any] = {}
     for name, value in pairs(texts, "--set").items():
         if name not in kinds:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
@@ -99,6 +100,40 @@ def make_site(
         groups["reference"] = reference
     tree = xr.DataTree.from_dict(groups)
     tree.attrs.update(attrs, ratio=pair.ratio)
+    return tree
+
+
+def target_alone(target: xr.Dataset, factor: float, **attrs: Any) -> xr.DataTree:
+    """A site without guides: its HR grid is that of the target, with pixels divided by ``factor``.
+
+    Parameters
+    ----------
+    target
+        The LR series.
+    factor
+        LR pixel size over HR pixel size.
+    **attrs
+        Attributes of the site (name, landscape, location).
+
+    Returns
+    -------
+    xarray.DataTree
+        Its series ``guide`` has a grid and bands, but no image.
+
+    Raises
+    ------
+    InputError
+        If the series breaks the conventions or the factor is not above 1.
+    """
+    target = check(target, "target")
+    if not 1 < factor < np.inf:
+        raise InputError("factor", f"{factor:g} is not above 1", "give the LR over the HR pixel size, e.g. 2.5")
+    low, bands = geobox(target), [str(b) for b in target["band"].values]
+    rows, cols = (int(n * factor + 1e-6) for n in low.shape)
+    box = GeoBox((rows, cols), low.affine @ Affine.scale(1 / factor), low.crs)
+    none = np.empty((0, len(bands), rows, cols), np.float32), np.empty((0, rows, cols), bool)
+    tree = xr.DataTree.from_dict({"guide": make_series(*none, [], bands, box), "target": target})
+    tree.attrs.update(attrs, ratio=GridPair(box, low).ratio)
     return tree
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
@@ -24,3 +26,16 @@ def bound() -> None:
     threadpool_limits(limits=1)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
+
+
+@contextmanager
+def all_cores() -> Iterator[None]:
+    """Give torch every core for a while: for the one long training that has the process to itself."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(default_workers())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

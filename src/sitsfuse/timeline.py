@@ -56,6 +56,35 @@ def temporal_weights(valid: BoolArray, offsets: npt.NDArray[np.float64]) -> Floa
     return weights
 
 
+def effective_gap(valid: BoolArray, offsets: npt.NDArray[np.float64]) -> FloatArray:
+    """How badly the valid images around day 0 serve to interpolate to it, as the length of a gap, per pixel.
+
+    ``4 a b / (a + b)`` days, a and b the days to the nearest valid image before and after: the gap itself in its
+    middle, less near its ends, 0 on the day of an image. With images on one side only it is the limit, ``4 a``.
+
+    Parameters
+    ----------
+    valid
+        (time, ...) bool.
+    offsets
+        (time,) signed days from day 0 to each image.
+
+    Returns
+    -------
+    gap
+        (...) float32; infinite where no image is valid.
+    """
+    shape = (-1,) + (1,) * (valid.ndim - 1)
+    distance = np.abs(offsets).reshape(shape)
+    before, after = (
+        np.where(valid & side.reshape(shape), distance, np.inf).min(axis=0) for side in (offsets <= 0, offsets > 0)
+    )
+    near, far = np.minimum(before, after), np.maximum(before, after)
+    # 0 on the day of an image, and without any there is no share of one side in the other.
+    share = np.divide(near, far, out=np.zeros_like(near), where=(far > 0) & np.isfinite(near))
+    return np.asarray(4 * near / (1 + share), np.float32)
+
+
 def interpolate(values: FloatArray, valid: BoolArray, offsets: npt.NDArray[np.float64]) -> tuple[FloatArray, BoolArray]:
     """Interpolate images to day 0.
 

@@ -16,6 +16,8 @@ from typing import Any, get_args, get_type_hints
 
 from ..errors import InputError
 from .base import Method, Predictor, Tile
+from .carn import CARN
+from .carn_ddi import CARNDDI
 from .ddi import DDI
 from .difference import Difference
 from .efast import EFAST
@@ -29,7 +31,8 @@ from .temporal import Temporal
 from .vipstf import VIPSTF
 
 METHODS: dict[str, type[Any]] = {
-    m.name: m for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, FSDAF, VIPSTF, ROBOT, DDI)
+    m.name: m
+    for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, FSDAF, VIPSTF, ROBOT, CARN, DDI, CARNDDI)
 }
 """The methods that come with the package, by name."""
 
@@ -78,7 +81,9 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
 
 def parameters(cls: type[Any]) -> list[tuple[str, Any, str]]:
     """Name, default and description of a method's parameters, in order."""
-    docs = _field_docs(cls)
+    docs: dict[str, str] = {}
+    for one in reversed(cls.__mro__):  # a method may extend another
+        docs |= _field_docs(one)
     return [(f.name, f.default, docs.get(f.name, "")) for f in dataclasses.fields(cls)]
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ..degrade import down, up_mask
+from ..degrade import up_mask
 from ..errors import InputError
 from ..series import group, mtf, pair_of
 from ..timeline import days, temporal_weights
 from . import ddi_select
 from .base import BoolArray, FloatArray, Tile, Times, result
-from .difference import residual, residual_halo, spread_residual
+from .difference import correct, residual_halo, spread_residual
 from .temporal import temporal_spread, weighted_sum
 
 if TYPE_CHECKING:
@@ -232,7 +232,9 @@ class DDIPredictor:
             weights = np.repeat(prior[:, None], values.shape[1], axis=1) if want else None
         else:
             image, spread, weights = blend(self._loaded, values, valid, prior, self.alpha, want)
-        image, misfit, known = self._correct(image, any_valid, target, clear, tile)
+        image, misfit, known = correct(
+            image, any_valid, target, clear, tile.grids, self.mtf, self.strength, self.iterations
+        )
         seen = up_mask(known, tile.grids)
         deviation = self._uncertainty(spread, misfit, known, seen, tile)
         extra = {}
@@ -240,21 +242,6 @@ class DDIPredictor:
             names = ("guide_time", "band", "y", "x")
             extra["weight"] = xr.DataArray(weights, dims=names, coords={"guide_time": self.guides})
         return result(tile, image, any_valid, deviation, ~seen, **extra)
-
-    def _correct(
-        self, image: FloatArray, valid: BoolArray, target: FloatArray, clear: BoolArray, tile: Tile
-    ) -> tuple[FloatArray, FloatArray, BoolArray]:
-        """Add the residual; also give it, and where it is known."""
-        strength = np.array(self.strength, np.float32)[:, None, None]
-        misfit, known = residual(image, valid, target, clear, tile.grids, self.mtf)
-        left = strength * misfit
-        for i in range(self.iterations):
-            added = spread_residual(left, known, tile.grids)
-            image = image + added
-            if i + 1 < self.iterations:
-                # What of the correction is lost when it is seen at LR again.
-                left = left - np.where(known, down(added, valid, tile.grids, self.mtf)[0], np.float32(0))
-        return image, misfit, known
 
     def _uncertainty(
         self, spread: FloatArray, misfit: FloatArray, known: BoolArray, seen: BoolArray, tile: Tile

@@ -96,6 +96,48 @@ def residual(
     return np.where(known, target - degraded, np.float32(0)), known
 
 
+def correct(
+    image: FloatArray,
+    valid: BoolArray,
+    target: FloatArray,
+    clear: BoolArray,
+    grids: GridPair,
+    mtfs: tuple[float, ...],
+    strength: tuple[float, ...],
+    iterations: int,
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Add the residual ``r = C_p - P↓``, several times: ``P + r↑`` does not quite degrade to ``C_p``.
+
+    Parameters
+    ----------
+    image, valid
+        (B, y, x) and (y, x), what to correct on the HR grid.
+    target, clear
+        (B, y, x) and (y, x), the LR image.
+    grids, mtfs
+        The grids, and the LR sensor's MTF per band.
+    strength
+        Share of the residual to add, per band.
+    iterations
+        How often.
+
+    Returns
+    -------
+    image, misfit, known
+        (B, y, x) the corrected image; (B, y, x) the residual before, and (y, x) where it is known, at LR.
+    """
+    share = np.array(strength, np.float32)[:, None, None]
+    misfit, known = residual(image, valid, target, clear, grids, mtfs)
+    left = share * misfit
+    for i in range(iterations):
+        added = spread_residual(left, known, grids)
+        image = image + added
+        if i + 1 < iterations:
+            # What of the correction is lost when it is seen at LR again.
+            left = left - np.where(known, down(added, valid, grids, mtfs)[0], np.float32(0))
+    return image, misfit, known
+
+
 def spread_residual(misfit: FloatArray, known: BoolArray, grids: GridPair) -> FloatArray:
     """``r↑``: bicubic; under clouds and outside the LR image carried in from around, fading to 0."""
     filled = fill(misfit, known, FADE)

@@ -9,12 +9,21 @@ from typing import Any
 import xarray as xr
 
 from ..errors import InputError
-from ..series import check, make_site
+from ..series import check, make_site, target_alone
 from .geotiff import read_geotiffs
 from .products import find_products, products_series
 from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
 
-__all__ = ["open_pair", "open_series", "open_site", "products_series", "read_geotiffs", "read_zarr", "series_names"]
+__all__ = [
+    "open_pair",
+    "open_series",
+    "open_site",
+    "open_target",
+    "products_series",
+    "read_geotiffs",
+    "read_zarr",
+    "series_names",
+]
 
 PathOrSeries = str | Path | xr.Dataset
 
@@ -131,6 +140,26 @@ def open_pair(
         Naming the file or folder at fault.
     """
     return _site(guide, target, reference, {}, options, target_options)
+
+
+def open_target(target: PathOrSeries, factor: float, **options: Any) -> xr.DataTree:
+    """A site of LR images alone, for methods that need no guide.
+
+    Parameters
+    ----------
+    target
+        A path or a series, as :func:`open_series` takes it.
+    factor
+        LR pixel size over that of the images to predict.
+    **options
+        As for :func:`open_series`.
+
+    Raises
+    ------
+    InputError
+        Naming the file or folder at fault.
+    """
+    return target_alone(open_series(target, **options), factor)
 
 
 def series_names(path: str | Path) -> list[str]:

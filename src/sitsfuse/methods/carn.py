@@ -1,0 +1,199 @@
+"""CARN, single-image super-resolution: the details of an LR image from a network trained on other images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+
+from ..degrade import FILL_RADIUS, up
+from ..errors import InputError
+from ..grid import GridPair
+from ..modelcard import Card, read_card, shipped_model, shipped_models
+from ..series import group, mtf, pair_of
+from .base import BoolArray, FloatArray, Tile, Times, result
+from .carn_model import RUNTIMES, Model, load_model
+from .difference import correct, residual_halo
+from .spatial import local_deviation
+
+
+@dataclass(frozen=True)
+class CARN:
+    """Super-resolution of the target alone, by a network that was trained on other images: no guide is read.
+
+    ``P = C_p↑ + details``, the details from a cascading residual network, which gives them on the LR grid divided by
+    an integer; cubic interpolation with aligned pixel areas carries them to the HR grid. Then the residual ``C_p - P↓``
+    is added. The network comes with the package (for a few bands and factors), from `sitsfuse train carn`, or as an
+    ONNX model with a card of one's own.
+
+    References
+    ----------
+    Ahn, Kang, Sohn, Fast, accurate, and lightweight super-resolution with cascading residual network, ECCV 2018;
+    used for Sentinel-2 by Michel, Vinasco-Salinas, Inglada, Hagolle, SEN2VENµS, a dataset for the training of
+    Sentinel-2 super-resolution algorithms, Data 7(7), 2022. Subtracting the local mean and the residual correction
+    are ours.
+    """
+
+    name: ClassVar[str] = "carn"
+    paper: ClassVar[str] = "Ahn et al. 2018"
+    min_guides: ClassVar[int] = 0
+
+    model: str = ""
+    """Folder of a model; empty: the package's own for these bands and this factor."""
+    iterations: int = 2
+    """Residual corrections; 0 leaves the network's image as it is."""
+    runtime: str = "auto"
+    """torch, onnx (onnxruntime), or auto: torch where it can."""
+    device: str = "auto"
+    """cpu, cuda, or auto: a GPU if there is one."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise ValueError("iterations must be ≥ 0")
+        if self.runtime not in RUNTIMES:
+            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}")
+
+    def halo(self, ratio: float) -> int:
+        """The reach of the network and of the residual corrections."""
+        # Which of the package's own it will be, the bands tell later on.
+        cards = [read_card(self.model)] if self.model else shipped_models(ratio).values()
+        reach = max((lr_reach(card) for card in cards), default=0)
+        return math.ceil(reach * ratio) + self.iterations * residual_halo(ratio)
+
+    def fit(self, site: xr.DataTree, date: np.datetime64) -> CARNPredictor:
+        """Load the model and see that it fits the site.
+
+        Raises
+        ------
+        InputError
+            If there is no model for the site's bands and ratio, it is damaged, or what runs it is missing.
+        """
+        target = group(site, "target")
+        bands, ratio = [str(b) for b in target["band"].values], pair_of(site).ratio
+        folder = find_model(self.model, bands, ratio)
+        model = load_model(folder, self.runtime, self.device)
+        times = group(site, "guide")["time"].values
+        return CARNPredictor(
+            np.empty(0, times.dtype),
+            np.array([date], times.dtype),
+            model,
+            model.card.place(bands, ratio, folder),
+            tuple(mtf(target)),
+            self.iterations,
+        )
+
+
+@dataclass(frozen=True)
+class CARNPredictor:
+    """Super-resolves the target of a tile."""
+
+    guides: Times
+    targets: Times
+    model: Model
+    order: tuple[int, ...]
+    """Position of each of the network's bands in the image."""
+    mtf: tuple[float, ...]
+    """MTF at Nyquist of the LR sensor, per band."""
+    iterations: int
+    """Residual corrections."""
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """The model, so that it can be told from others of its name."""
+        card = self.model.card
+        return {"model": card.name, "training_data": card.training_data, "sha256": self.model.digest}
+
+    def __call__(self, tile: Tile) -> xr.Dataset:
+        """Predict a tile; see `base.Predictor`."""
+        image, ok = self.image(tile)
+        values, valid = tile.target_arrays()
+        return result(tile, image, ok, self.uncertainty(values, valid, tile.grids))
+
+    def image(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
+        """(B, y, x) the corrected image, 0 where invalid, and (y, x) where it is valid."""
+        return self.at_hr(*tile.target_arrays(), tile.grids)
+
+    def at_hr(self, values: FloatArray, valid: BoolArray, grids: GridPair) -> tuple[FloatArray, BoolArray]:
+        """The same of any LR image of these bands."""
+        return corrected(self.model, values, valid, grids, self.order, self.mtf, self.iterations)
+
+    def uncertainty(self, values: FloatArray, valid: BoolArray, grids: GridPair) -> FloatArray:
+        """(B, y, x): one standard deviation of the error, as large as the card says where the LR image is as rough."""
+        spread, _ = up(local_deviation(values, valid), valid, grids)
+        spread = np.maximum(np.nan_to_num(spread), 0)
+        errors = self.model.card.errors
+        if errors is None:
+            return spread
+        out = np.empty_like(spread)
+        for k, slope, floor in zip(self.order, errors.slope, errors.floor, strict=True):
+            out[k] = np.hypot(slope * spread[k], floor)
+        return out
+
+
+def corrected(
+    model: Model,
+    values: FloatArray,
+    valid: BoolArray,
+    grids: GridPair,
+    order: tuple[int, ...],
+    mtfs: tuple[float, ...],
+    iterations: int,
+) -> tuple[FloatArray, BoolArray]:
+    """The model's HR image of an LR one, with residual corrections.
+
+    Parameters
+    ----------
+    model
+        The model.
+    values, valid
+        (B, y, x) and (y, x) of the LR image.
+    grids
+        The two grids.
+    order
+        Position of each of the network's bands in the image.
+    mtfs
+        MTF of the LR sensor per band.
+    iterations
+        Residual corrections.
+
+    Returns
+    -------
+    image, valid
+        (B, y, x) float32, 0 where invalid, and (y, x).
+    """
+    image, ok = model.predict(values, valid, grids, order)
+    return correct(image, ok, values, valid, grids, mtfs, (1.0,) * len(values), iterations)[0], ok
+
+
+def lr_reach(card: Card) -> int:
+    """LR pixels on each side that a model's image and its uncertainty depend on."""
+    # Network, filling of invalid pixels before it, and the way from its grid to the HR grid.
+    image = card.halo + FILL_RADIUS + 1
+    # ↑, filling of invalid pixels, the local deviation and what fills them for it: see `local_deviation`.
+    uncertainty = 2 + FILL_RADIUS + 1 + FILL_RADIUS
+    return max(image, uncertainty)
+
+
+def find_model(model: str, bands: list[str], ratio: float) -> Path:
+    """The folder of a model: the one asked for, else the package's own for these bands and this factor.
+
+    Raises
+    ------
+    InputError
+        If none is asked for and the package has none.
+    """
+    if model:
+        return Path(model)
+    found = shipped_model(bands, ratio)
+    if found is None:
+        raise InputError(
+            "carn",
+            f"comes with no model for {', '.join(bands)} and a factor of {ratio:g}",
+            "train one on the site's guides, sitsfuse train carn SITE -o MODEL, and give --model MODEL",
+        )
+    return found
