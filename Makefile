@@ -37,6 +37,7 @@ bench: install
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/corrections.py
 	$(BIN)/python benchmarks/prepare.py
+	$(BIN)/python benchmarks/superresolution.py
 
 clean:
 	rm -rf $(VENV) demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist

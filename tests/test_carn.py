@@ -23,6 +23,7 @@ from sitsfuse.methods.base import read
 from sitsfuse.methods.carn import CARN, lr_reach
 from sitsfuse.methods.carn_model import load_model
 from sitsfuse.methods.carn_network import REACH, make_runner
+from sitsfuse.methods.difference import residual_halo
 from sitsfuse.modelcard import ONNX, WEIGHTS, Architecture, Card, Normalisation, read_card, write_card
 from sitsfuse.series import group, make_series, make_site, pair_of, target_alone
 from sitsfuse.training.finish import export_onnx
@@ -245,6 +246,12 @@ def test_the_halo_of_a_foreign_model_is_enough(tmp_path, ratio, offset, output):
     for iterations, cloudy in ((0, 0.6), (2, 0.0)):
         tree = large_site(ratio, offset, lr=80, cloudy=cloudy, mtf=0.1)
         assert_tiles_are_the_whole(CARN(str(folder), iterations), tree, [(0.45, 0.5), (0.4, 0.42)])
+
+
+def test_every_correction_reaches_further(tmp_path):
+    folder = str(network(tmp_path))
+    first, last = (CARN(folder, iterations).halo(5.0) for iterations in (0, 3))
+    assert last == first + 3 * residual_halo(5.0)
 
 
 def test_the_uncertainty_needs_its_own_surroundings():

@@ -244,6 +244,7 @@ def test_the_packages_models_are_found_by_bands_and_factor(tmp_path, monkeypatch
         scenes.write_network(tmp_path / name, bands, factor)
     (tmp_path / "README.md").write_text("no model")
     (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "weights.safetensors.part").write_bytes(b"")
     assert shipped_model(["nir", "red", "green", "blue"], 5.02) == tmp_path / "a"
     assert shipped_model(["nir", "red"], 5.0) == tmp_path / "b"
     assert shipped_model(list(BANDS), 2.5) == tmp_path / "c"

@@ -140,3 +140,12 @@ def test_difference_under_a_cloud_carries_the_residual_in_and_fades():
     np.testing.assert_allclose(added[:, 75, :20], 0.05, atol=0.005)
     np.testing.assert_allclose(added[:, 75, 60:90], 0, atol=1e-7)
     assert 0.005 < added[0, 75, 33] < 0.05
+
+
+def test_the_uncertainty_of_spatial_interpolation_is_the_same_in_tiles():
+    # Few valid LR pixels: what fills the others is filled again for their local deviation.
+    tree = scenes.site(n=200, ratio=5, seed=3)
+    keep = np.random.default_rng(0).random(group(tree, "target")["valid"].shape) < 0.2
+    sparse = scenes.change(tree, target=lambda s: s.assign(valid=s["valid"] & keep))
+    whole, tiled = (fuse(sparse, method="spatial", tile=tile) for tile in (4096, 16))
+    np.testing.assert_array_equal(whole["uncertainty"].values, tiled["uncertainty"].values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from ..degrade import fill, up, up_halo
+from ..degrade import FILL_RADIUS, fill, up, up_halo
 from ..series import group
 from .base import BoolArray, FloatArray, Tile, Times, result
 
@@ -29,8 +30,8 @@ class Spatial:
     min_guides: ClassVar[int] = 0
 
     def halo(self, ratio: float) -> int:
-        """The reach of the interpolation."""
-        return up_halo(ratio)
+        """The reach of the interpolation of the local deviation, which fills invalid pixels once more."""
+        return up_halo(ratio) + math.ceil((1 + FILL_RADIUS) * ratio)
 
     def fit(self, site: xr.DataTree, date: np.datetime64) -> SpatialPredictor:
         """Nothing to learn."""

@@ -34,7 +34,7 @@ def draw_training(history: pd.DataFrame, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.plot(history["step"], history["loss"], color=OURS, label="training patches")
     left.plot(history["step"], history["validation_loss"], color=THEIRS, label="patches held out", linestyle="--")
-    left.set_ylabel("mean absolute error, standard deviations")
+    left.set_ylabel("L1 loss, standard deviations")
     left.legend(frameon=False)
     right.plot(history["step"], history["validation_gain_db"], color=GAIN)
     right.axhline(0, color="0.5", linewidth=0.8)

@@ -73,8 +73,8 @@ def train(
 
     Of a site only the guides are used. Held out, to choose the best weights and to judge them, are every fifth place
     where there are three or more, else every fifth date where there are three or more, else the eastern columns; of an
-    archive, whole sites. On the same machine the same images and options give the same weights to the last bit, also
-    where a training was interrupted and taken up again.
+    archive, whole sites. On as many cores of the same machine the same images and options give the same weights to the
+    last bit, also where a training was interrupted and taken up again.
 
     Parameters
     ----------

@@ -283,11 +283,13 @@ def _under(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _precision(device: str) -> Iterator[None]:
-    """TF32 products on a GPU; on the CPU nothing changes."""
-    before = torch.get_float32_matmul_precision()
+    """TF32 products and sums in a fixed order on a GPU; on the CPU nothing changes."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.deterministic
     if device != "cpu":
         torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.deterministic = True
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.deterministic = before[1]
