@@ -544,11 +544,10 @@ def _open(
     from .series import check
 
     alone = len(paths) == 1 and paths[0].is_dir() and not series_names(paths[0])
-    if alone and factor is None:
-        raise InputError(
-            paths[0], "has no guide/ and target/", "give GUIDE TARGET; --factor or --model if there is no guide"
-        )
-    if alone and factor is not None:
+    if alone:
+        if factor is None:
+            mend = "give GUIDE TARGET; --factor or --model if there is no guide"
+            raise InputError(paths[0], "has no guide/ and target/", mend)
         site = open_target(paths[0], factor, **how | own)
     elif len(paths) == 1:
         site = open_site(paths[0], target, own, **how)

@@ -82,7 +82,7 @@ class Model:
             # A fixed mean in the gaps would be edges to such a network.
             seen = card.normalisation.apply(fill(values, valid)[bands], np.ones_like(valid))
         fine = card.reflectance(self.run(seen))
-        at_hr = separable(fine, *(up_matrix(_finer(axis, card.grid)) for axis in (grids.y, grids.x)))
+        at_hr = separable(fine, *(up_matrix(finer(axis, card.grid)) for axis in (grids.y, grids.x)))
         image, _ = up(values, valid, grids)
         image[bands] = at_hr + (image[bands] if card.output == "details" else 0)
         return np.where(ok, image, np.float32(0)), ok
@@ -196,7 +196,7 @@ def _onnx_runner(model: Model) -> Runner:
     return run
 
 
-def _finer(axis: Axis, grid: int) -> Axis:
+def finer(axis: Axis, grid: int) -> Axis:
     """From the network's grid, the LR grid divided by an integer, to the HR grid."""
     return Axis(axis.ratio / grid, axis.offset, axis.n_hr, axis.n_lr * grid)
 

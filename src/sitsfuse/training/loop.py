@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from ..degrade import up_matrix
 from ..errors import InputError
 from ..grid import Axis
+from ..methods.carn_model import finer
 from ..methods.carn_network import CARN
 from ..modelcard import Architecture
 from ..threads import all_cores
@@ -273,8 +274,7 @@ def _to_hr(axis: Axis, grid: int) -> torch.Tensor | None:
     """(P, p · grid) from the network's grid to the HR grid of a patch; None where they are the same."""
     if axis.ratio == grid:
         return None
-    finer = Axis(axis.ratio / grid, axis.offset, axis.n_hr, axis.n_lr * grid)
-    return torch.from_numpy(up_matrix(finer).toarray())
+    return torch.from_numpy(up_matrix(finer(axis, grid)).toarray())
 
 
 def _under(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
