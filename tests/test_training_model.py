@@ -27,7 +27,7 @@ from sitsfuse.grid import GridPair
 from sitsfuse.methods.carn_model import load_model
 from sitsfuse.methods.carn_network import CARN
 from sitsfuse.modelcard import Architecture, read_card
-from sitsfuse.report.training import draw_training
+from sitsfuse.pages.training import draw_training
 from sitsfuse.training import STATE, TrainingConfig
 from sitsfuse.training.finish import error_model, export_onnx
 from sitsfuse.writers import write_site

@@ -247,8 +247,8 @@ def prepare(
     )
     with stages(quiet) as report:
         if dry_run:
+            from .pages import draw_timeline
             from .preparation.record import planned
-            from .report import draw_timeline
 
             found = plan_site(config, report)
             picture = out.with_name(f"{out.stem}_plan.png")

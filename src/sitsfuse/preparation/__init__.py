@@ -87,7 +87,7 @@ def prepare(
     if not isinstance(config, PrepareConfig):
         config = read_config(config)
     out, report = Path(out), report or _silent
-    from ..report import prepare_page  # before the work, lest it end for want of an extra
+    from ..pages import prepare_page  # before the work, lest it end for want of an extra
 
     bound()
     with rasterio.Env(GDAL_CACHEMAX=CACHE):

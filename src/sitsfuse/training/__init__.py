@@ -22,7 +22,7 @@ import xarray as xr
 
 from ..errors import InputError, missing_extra
 from ..modelcard import CARD, ONNX, WEIGHTS, Architecture, Card, Normalisation, read_card, write_card
-from ..report.training import draw_training
+from ..pages.training import draw_training
 from ..writers.common import jsonable, writing
 from .collection import Collection
 from .config import Report, TrainingConfig, changed

@@ -257,7 +257,7 @@ def _environment() -> Environment:
     except ImportError as error:
         raise missing_extra("report", "jinja2 (needed by pages)") from error
     environment = Environment(
-        loader=PackageLoader("sitsfuse.report"),
+        loader=PackageLoader("sitsfuse.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

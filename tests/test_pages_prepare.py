@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from sitsfuse.errors import InputError
-from sitsfuse.report import draw_timeline, prepare_page, timeline
-from sitsfuse.report.page import THEME, finite, number, pair, percent, printable
-from sitsfuse.report.plots import block_side, checkerboard, regression, shift_panel, shifts
-from sitsfuse.report.summary import facts, gain_of_rmse, revisit, sentences
+from sitsfuse.pages import draw_timeline, prepare_page, timeline
+from sitsfuse.pages.page import THEME, finite, number, pair, percent, printable
+from sitsfuse.pages.plots import block_side, checkerboard, regression, shift_panel, shifts
+from sitsfuse.pages.summary import facts, gain_of_rmse, revisit, sentences
 
 VOID = {"meta", "img", "br", "link", "input"}
 BANDS = ["red", "nir"]
@@ -343,7 +343,7 @@ def test_no_string_of_the_record_does_harm(tmp_path):
 )
 @pytest.mark.parametrize("how", ["left out", "None"])
 def test_sections_without_content_are_left_out(tmp_path, record, monkeypatch, missing, how):
-    import sitsfuse.report.prepare as module
+    import sitsfuse.pages.prepare as module
 
     # What is drawn is tested elsewhere, and takes most of the time.
     for name in ("inline", "timeline", "shift_panel", "shift_dates", "regression"):
@@ -598,7 +598,7 @@ def test_what_is_no_number_is_a_dash():
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=12))
 def test_revisit_is_that_of_the_days_with_an_image(offsets):
-    from sitsfuse.report.dates import entries
+    from sitsfuse.pages.dates import entries
 
     images = entries({"plan": [{"date": day(k), "role": "target"} for k in offsets]})
     days = sorted(set(offsets))
