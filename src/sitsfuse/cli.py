@@ -106,14 +106,15 @@ def demo(
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Option("-o", "--out", help="The site to write.")],
-    size: Annotated[int, typer.Option(help="Side of the scene, in HR pixels.")] = 600,
-    ratio: Annotated[float, typer.Option(help="LR pixel size over HR pixel size.")] = 5.0,
-    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
-    guides: Annotated[int, typer.Option(help="Number of guides.")] = 13,
-    targets: Annotated[int, typer.Option(help="Number of LR images.")] = 12,
+    like: Annotated[str | None, typer.Option(help="A site to imitate, with two targets: SUDOE-4, ARM …")] = None,
+    size: Annotated[int | None, typer.Option(help="Side, in HR pixels. Default: 600, with --like 400.")] = None,
+    ratio: Annotated[float | None, typer.Option(help="LR pixel size over HR pixel size. Default: 5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all that is random. Default: 0.")] = None,
+    guides: Annotated[int | None, typer.Option(help="Number of guides. Default: 13.")] = None,
+    targets: Annotated[int | None, typer.Option(help="Number of LR images. Default: 12.")] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any further option of the simulator: cloud_cover=0.5, target_shift=0.5 …"),
+        typer.Option("--set", help="Any further option of the simulator: landscape=mountains, cloud_cover=0.5 …"),
     ] = None,
     format_: Annotated[
         str, typer.Option("--format", help="zarr (one store) or geotiff (a folder per series).")
@@ -122,16 +123,17 @@ def simulate(
 ) -> None:
     """Simulate a site with a known truth: fields, forests, roads, water, clouds and two sensors.
 
-    Writes the series guide, target and reference (the truth at the target's dates).
+    Writes the series guide, target and reference (the truth at the target's dates); with --like a target per ratio.
     """
-    from .simulator import SimulationConfig
+    from .simulator import SimulationConfig, simulate_site
     from .simulator import simulate as run
     from .writers import write_geotiffs, write_site
 
     if format_ not in ("zarr", "geotiff"):
         raise InputError("--format", f"{format_!r} is unknown", "choose zarr or geotiff")
     options: dict[str, Any] = {"size": size, "ratio": ratio, "seed": seed, "guides": guides, "targets": targets}
-    site = run(**options | fields(set_ or [], SimulationConfig))
+    options = {n: v for n, v in options.items() if v is not None} | fields(set_ or [], SimulationConfig)
+    site = run(**options) if like is None else simulate_site(like, **options)
     if format_ == "zarr":
         write_site(site, out, overwrite=overwrite)
     else:

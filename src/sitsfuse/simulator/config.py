@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from .lands import LANDS
 
 SMALLEST = 16
 """Least size of a scene, in HR pixels."""
@@ -28,8 +32,11 @@ class SimulationConfig:
     """Side of the square scene, in HR pixels."""
     ratio: float = 5.0
     """LR pixel size over HR pixel size, > 1."""
+    landscape: str = "farmland"
+    """Kind of land: farmland, mountains, desert, mixed, urban or agricultural. Scenes that differ in their ratio alone
+    lie under the same clouds, but for farmland, whose LR clouds are drawn on the LR grid."""
     seed: int = 0
-    """Seed of all that is random. The land and its seasons depend on seed, size, pixel and start only."""
+    """Seed of all that is random. The land and its seasons depend on landscape, seed, size, pixel and start only."""
     pixel: float = 5.0
     """HR pixel size, in metres."""
     start: str = "2019-03-01"
@@ -43,7 +50,8 @@ class SimulationConfig:
     target_revisit: int = 5
     """LR images lie on multiples of this number of days after the start."""
     cloud_cover: float = 0.3
-    """Mean share of an image that is masked (clouds, shadows and a buffer); single images range from 0 to 0.9."""
+    """Mean share of an image that is masked (clouds, shadows and a buffer); single images range from 0 to 0.9.
+    Where the LR clouds are drawn on the HR grid, the LR sensor's PSF takes a few percent more."""
     missed_clouds: float = 0.02
     """Share of the cloudy pixels that the mask misses, in thin clouds and edges."""
     guide_mtf: float = 0.3
@@ -72,6 +80,7 @@ class SimulationConfig:
 
         need(self.size >= SMALLEST, "size", f"give at least {SMALLEST} pixels")
         need(1.01 <= self.ratio < np.inf, "ratio", "give the LR over the HR pixel size, more than 1")
+        need(self.landscape in LANDS, "landscape", f"choose among {', '.join(LANDS)}")
         need(self.seed >= 0, "seed", "give a whole number, 0 or more")
         need(0 < self.pixel < np.inf, "pixel", "give the HR pixel size in metres")
         try:
@@ -116,3 +125,12 @@ class SimulationConfig:
             return [possible[len(possible) // 2]]
         chosen = np.rint(np.linspace(0, len(possible) - 1, self.targets)).astype(int)
         return [possible[i] for i in chosen]
+
+
+def changed(config: SimulationConfig, changes: Mapping[str, Any]) -> SimulationConfig:
+    """The options with some of them changed, by name; an unknown one is an InputError that lists the known."""
+    known = {field.name for field in dataclasses.fields(SimulationConfig)}
+    for name in changes:
+        if name not in known:
+            raise InputError(name, "is no option of the simulation", f"choose among {', '.join(sorted(known))}")
+    return dataclasses.replace(config, **changes)

@@ -67,6 +67,8 @@ class Cover:
     """Largest number of cuts in a year."""
     drought: float = 0.0
     """Share of the green that a dry summer takes."""
+    rain: float = 0.0
+    """Green share that comes up after rains, for the plants of deserts."""
     spread: float = 8.0
     """Standard deviation of all dates between units, in days."""
     wet: float = -0.35
@@ -112,6 +114,28 @@ COVERS: tuple[Cover, ...] = (
     Cover("grey roof", 0, (0.150, 0.165, 0.175, 0.210), wet=-0.08, bright=0.3, grain=0.0),
     Cover("metal roof", 0, (0.360, 0.385, 0.395, 0.420), wet=-0.05, bright=0.2, grain=0.0),
     Cover("water", 0, (0.036, 0.046, 0.030, 0.013), wet=0.45, bright=0.1, grain=0.03),
+    # Of the landscapes other than farmland.
+    Cover("alpine meadow", 0, (0.065, 0.085, 0.100, 0.170), (0.030, 0.072, 0.046, 0.36), floor=0.28, peak=0.85, up=150,
+          up_width=12, down=268, down_width=16, drought=0.1, grain=0.12),
+    Cover("heath", 0, (0.050, 0.062, 0.075, 0.150), (0.026, 0.046, 0.036, 0.27), floor=0.50, peak=0.85, up=148,
+          down=282, down_width=14, wet=-0.15, crown=0.14),
+    Cover("rock", 0, (0.135, 0.150, 0.165, 0.200), wet=-0.2, bright=0.15, grain=0.16),
+    Cover("scree", 0, (0.180, 0.197, 0.212, 0.250), wet=-0.2, bright=0.10, grain=0.10),
+    Cover("sand", 0, (0.130, 0.190, 0.270, 0.350), (0.045, 0.080, 0.065, 0.30), rain=0.07, wet=-0.25, bright=0.05,
+          grain=0.03),
+    Cover("gravel", 0, (0.105, 0.145, 0.190, 0.245), (0.045, 0.080, 0.065, 0.30), rain=0.14, wet=-0.25, bright=0.08,
+          grain=0.07),
+    Cover("outcrop", 0, (0.085, 0.107, 0.132, 0.170), wet=-0.15, bright=0.12, grain=0.14),
+    Cover("clay pan", 0, (0.200, 0.262, 0.325, 0.385), wet=-0.45, bright=0.05, grain=0.02),
+    Cover("wadi bed", 0, (0.155, 0.215, 0.285, 0.355), (0.045, 0.080, 0.065, 0.30), rain=0.15, wet=-0.35, bright=0.06,
+          grain=0.07),
+    Cover("thornbush", 0, (0.110, 0.155, 0.210, 0.275), (0.038, 0.070, 0.052, 0.30), floor=0.14, peak=0.14, rain=0.5,
+          wet=-0.25, bright=0.08, crown=0.16),
+    Cover("lawn", 0, leaf=(0.030, 0.074, 0.040, 0.40), floor=0.55, peak=0.88, up=75, up_width=14, down=320,
+          down_width=18, drought=0.35),
+    Cover("flat roof", 0, (0.300, 0.318, 0.330, 0.355), wet=-0.06, bright=0.22, grain=0.0),
+    Cover("dark roof", 0, (0.060, 0.063, 0.068, 0.085), wet=-0.08, bright=0.20, grain=0.0),
+    Cover("paved", 0, (0.150, 0.170, 0.186, 0.225), wet=-0.15, bright=0.14, grain=0.05),
 )  # fmt: skip
 COVER = {cover.name: i for i, cover in enumerate(COVERS)}
 CROPS = np.array([c.share for c in COVERS]) / sum(c.share for c in COVERS)
@@ -143,6 +167,11 @@ class Units:
     """Factor of the effect of rain."""
     place: FloatArray
     """(unit, 2) position in kilometres, for the rain."""
+
+    @property
+    def trees(self) -> npt.NDArray[np.bool_]:
+        """(unit,) whether trees or shrubs with crowns of their own stand there."""
+        return np.array([c.crown > 0.1 for c in COVERS])[self.cover]
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,8 +233,11 @@ def draw_units(seed: int, cover: npt.NDArray[np.uint8], place: FloatArray) -> Un
     )
 
 
-def draw_weather(seed: int, last: float) -> Weather:
-    """Draw rains every eight days on average, from two months before the year to day ``last``."""
+def draw_weather(seed: int, last: float, season: tuple[float, float] | None = None) -> Weather:
+    """Draw rains every eight days on average, from two months before the year to day ``last``.
+
+    Out of ``season`` (its first and last day of the year), if it is given, it hardly ever rains.
+    """
     rng = stream(seed, "rain")
     rows = []
     day = -60.0
@@ -215,6 +247,9 @@ def draw_weather(seed: int, last: float) -> Weather:
         wave = 2 * np.pi / wavelength
         rows.append((day, rng.uniform(0.2, 1.2), wave * np.cos(angle), wave * np.sin(angle), rng.uniform(0, 2 * np.pi)))
     table = np.array(rows, np.float32)
+    if season is not None:
+        wet = (table[:, 0] - season[0]) % YEAR <= (season[1] - season[0]) % YEAR
+        table = table[wet | (stream(seed, "odd rain").random(len(table)) < 0.06)]
     return Weather(table[:, 0], table[:, 1], table[:, 2:])
 
 
@@ -223,9 +258,23 @@ def moisture(weather: Weather, place: FloatArray, day: float) -> FloatArray:
     recent = np.flatnonzero((weather.day <= day) & (weather.day > day - 30))
     total = np.zeros(len(place), np.float32)
     for i in recent:
-        pattern = 0.6 + 0.4 * np.cos(place @ weather.wave[i, :2] + weather.wave[i, 2])
-        total += weather.depth[i] * np.exp(-(day - weather.day[i]) / 4.0) * pattern
+        total += weather.depth[i] * np.exp(-(day - weather.day[i]) / 4.0) * _pattern(weather, place, i)
     return np.asarray(1 - np.exp(-1.5 * total), np.float32)
+
+
+def greening(weather: Weather, place: FloatArray, day: float) -> FloatArray:
+    """(place,) how green the rains have made the desert, in [0, 1): most three weeks after a rain."""
+    since = (day - weather.day) / 20
+    total = np.zeros(len(place), np.float32)
+    for i in np.flatnonzero((since > 0) & (since < 8)):
+        total += weather.depth[i] * since[i] * np.exp(1 - since[i]) * _pattern(weather, place, i)
+    return np.asarray(1 - np.exp(-0.35 * total), np.float32)
+
+
+def _pattern(weather: Weather, place: FloatArray, event: np.intp) -> FloatArray:
+    """(place,) how much of a rain falls where."""
+    wave = weather.wave[event]
+    return np.asarray(0.6 + 0.4 * np.cos(place @ wave[:2] + wave[2]), np.float32)
 
 
 def growth(units: Units, day: float) -> tuple[FloatArray, FloatArray]:
@@ -262,6 +311,8 @@ def appear(units: Units, weather: Weather, day: float) -> Appearance:
     standing = since < 0
     ploughed = today >= units.plough
     growing, ripe = growth(units, day)
+    if _of("rain")[c].any():
+        growing = np.minimum(growing + _of("rain")[c] * units.vigour * greening(weather, units.place, day), 1)
     frost = _logistic((330 - today) / 10)
     weeds = units.regrowth * _logistic((since - 32) / 8) * frost
     weeds_after = units.regrowth * _logistic((today - units.plough - 38) / 8) * frost

@@ -16,7 +16,8 @@ from ..degrade import down, down_matrix, separable
 from ..grid import Axis, GridPair
 from .clouds import BoolArray, Clouds, covers, draw_clouds, overcast
 from .config import SimulationConfig
-from .landscape import Landscape, build, decode
+from .lands import LANDS
+from .landscape import Landscape, decode
 from .noise import FloatArray, stream
 from .phenology import BANDS, Weather, appear, draw_weather
 
@@ -83,7 +84,8 @@ class Scene:
         What is seen is displaced by ``shift`` (y, x) HR pixels; beyond the scene its edge is repeated.
         """
         c, land = self.config, self.landscape
-        look = appear(land.units, self.weather, _day_of_year(c.start) + day)
+        today = _day_of_year(c.start) + day
+        look = appear(land.units, self.weather, today)
         n = c.size
         whole = [round(s) for s in shift]
         rows, cols = (
@@ -101,6 +103,8 @@ class Scene:
                 out[k, part] = look.base[k][unit]
                 out[k, part] += look.green[k][unit] * growth
                 out[k, part] += look.rough[k][unit] * rough
+            if land.relief is not None:
+                land.relief.dress(out[:, part], part, self.weather, today, rough, land.units.trees[unit])
         np.maximum(out, 0.003, out=out)
         for k in range(len(BANDS)):
             plane = out[k] if whole == [0, 0] else out[k][from_rows[:, None], from_cols]
@@ -112,25 +116,34 @@ class Scene:
         c = self.config
         shift = self.guide_shift[index]
         image = self.truth(c.guide_days[index], (shift[0], shift[1]))
-        return self._sensed(image, "guide", index, c.guide_noise)
+        self._veil(image, "guide", index)
+        return self._noisy(image, "guide", index, c.guide_noise)
 
     def target(self, index: int) -> FloatArray:
         """(band, y, x) float32: an LR image, with clouds and noise."""
         c, shift = self.config, self.target_shift[index]
         image = self.truth(c.target_days[index], (shift[0], shift[1]))
+        if self._one_sky:
+            self._veil(image, "target", index)
         seen, _ = down(image, np.ones(image.shape[1:], bool), self.pair, c.target_mtf)
         gain, offset = (a[index].astype(np.float32)[:, None, None] for a in self.calibration)
         seen *= gain
         seen += offset
-        return self._sensed(seen, "target", index, c.target_noise)
+        if not self._one_sky:
+            self._veil(seen, "target", index)
+        return self._noisy(seen, "target", index, c.target_noise)
 
     def guide_valid(self, index: int) -> BoolArray:
         """(y, x) bool: the mask of a guide."""
-        return self._valid("guide", index)
+        return self._clear("guide", index)
 
     def target_valid(self, index: int) -> BoolArray:
         """(y, x) bool: the mask of an LR image."""
-        return self._valid("target", index)
+        clear = self._clear("target", index)
+        if not self._one_sky:
+            return clear
+        # Only the mask is wanted: the values do not matter.
+        return down(np.zeros((1, *clear.shape), np.float32), clear, self.pair, self.config.target_mtf)[1]
 
     def reference(self, index: int) -> FloatArray:
         """(band, y, x) float32: the true HR image at an LR image's date."""
@@ -148,24 +161,35 @@ class Scene:
             "target": covers(c.seed, "target", c.targets, c.cloud_cover),
         }
 
+    @property
+    def _one_sky(self) -> bool:
+        """Whether the LR clouds are drawn on the HR grid and seen through the LR sensor, whatever the ratio."""
+        return self.config.landscape != "farmland"
+
+    def _cloud_grid(self, role: str) -> tuple[GeoBox, float]:
+        """The grid that a role's clouds are drawn on, and its pixel size in metres."""
+        c = self.config
+        return (self.pair.hr, c.pixel) if role == "guide" or self._one_sky else (self.pair.lr, c.pixel * c.ratio)
+
     def _clouds(self, role: str, index: int) -> Clouds | None:
         c = self.config
-        box, day = (self.pair.hr, c.guide_days[index]) if role == "guide" else (self.pair.lr, c.target_days[index])
-        pixel = c.pixel if role == "guide" else c.pixel * c.ratio
-        day += _day_of_year(c.start)
+        box, pixel = self._cloud_grid(role)
+        day = (c.guide_days if role == "guide" else c.target_days)[index] + _day_of_year(c.start)
         shape = (box.shape[0], box.shape[1])
         return draw_clouds(c.seed, role, day, shape, pixel, self._covers[role][index], c.missed_clouds)
 
-    def _valid(self, role: str, index: int) -> BoolArray:
+    def _clear(self, role: str, index: int) -> BoolArray:
         clouds = self._clouds(role, index)
-        shape = (self.pair.hr if role == "guide" else self.pair.lr).shape
-        return np.ones(shape, bool) if clouds is None else clouds.clear
+        return np.ones(self._cloud_grid(role)[0].shape, bool) if clouds is None else clouds.clear
 
-    def _sensed(self, image: FloatArray, role: str, index: int, noise: float) -> FloatArray:
-        """The image with clouds and noise, in place."""
+    def _veil(self, image: FloatArray, role: str, index: int) -> None:
+        """Put the clouds over an image, in place."""
         clouds = self._clouds(role, index)
         if clouds is not None:
             overcast(image, clouds)
+
+    def _noisy(self, image: FloatArray, role: str, index: int, noise: float) -> FloatArray:
+        """The image with noise, in place."""
         if noise > 0:
             rng = stream(self.config.seed, role, index, "noise")
             for band in image:
@@ -177,13 +201,14 @@ class Scene:
 def make_scene(config: SimulationConfig) -> Scene:
     """Build the land of a configuration; the last one is kept."""
     last = _day_of_year(config.start) + config.guide_days[-1]
-    return Scene(config, _land(config.size, config.pixel, config.seed), draw_weather(config.seed, last))
+    land = _land(config.landscape, config.size, config.pixel, config.seed)
+    return Scene(config, land, draw_weather(config.seed, last, LANDS[config.landscape].rains))
 
 
 @lru_cache(maxsize=1)
-def _land(size: int, pixel: float, seed: int) -> Landscape:
+def _land(name: str, size: int, pixel: float, seed: int) -> Landscape:
     """The land alone: the same for scenes that differ in their sensors."""
-    return build(size, pixel, seed)
+    return LANDS[name].build(size, pixel, seed)
 
 
 def _day_of_year(start: str) -> int:
