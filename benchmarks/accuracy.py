@@ -120,6 +120,7 @@ def pixels(site):
 
 def row(name, method, table, size, seconds):
     """A line of the table: means over the dates that offer enough pixels."""
+    table = table[table["stratum"] == "all"]
     enough = table[(table["band"] == "all") & (table["metric"] == "rmse") & (table["n_valid"] >= LEAST_SHARE * size)]
     table = table[table["date"].isin(enough["date"])]
 

@@ -138,11 +138,10 @@ def generate(args):
 
 
 def prepare(args):
-    import resource
-
     import numpy as np
     import rasterio
 
+    from sitsfuse import memory
     from sitsfuse.preparation import make_config
     from sitsfuse.preparation import prepare as run_prepare
 
@@ -156,7 +155,7 @@ def prepare(args):
     start = time.monotonic()
     done = run_prepare(config, args.work / "site.zarr", overwrite=True)
     found = {"wall": time.monotonic() - start, "images": len(done["images"]), "summary": done["summary"]}
-    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["peak"] = memory.peak()
     for name, role in (("hr", "guide"), ("lr", "target")):
         found[name] = float(np.mean([i["seconds"] for i in done["images"] if i["role"] == role]))
     for name, role, bands in (

@@ -95,6 +95,7 @@ def fuse(args):
     import dataclasses
     import shutil
 
+    from sitsfuse import memory
     from sitsfuse.engine import fuse as run_fusion
     from sitsfuse.methods import known_methods
 
@@ -121,7 +122,7 @@ def fuse(args):
     size = int(args.sizes)
     out = args.work / f"out-{size}"
     shutil.rmtree(out, ignore_errors=True)
-    base = peak()
+    base = memory.peak()
     start = time.perf_counter()
     run_fusion(
         site_of(args, size),
@@ -135,16 +136,7 @@ def fuse(args):
     wall = time.perf_counter() - start
     shutil.rmtree(out)
     tiles = times["last"] - times["fitted"]
-    print(json.dumps({"wall": wall, "fit": times["fit"], "tiles": tiles, "base": base, "peak": peak()}))
-
-
-def peak():
-    """Peak of this process's resident memory, in MB."""
-    import resource
-
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    print(json.dumps({"wall": wall, "fit": times["fit"], "tiles": tiles, "base": base, "peak": memory.peak()}))
 
 
 def say(text):

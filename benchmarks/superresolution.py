@@ -9,7 +9,6 @@ target is clear; rates of frequencies those of dates without a cloud.
 """
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import sitsfuse
+from sitsfuse import memory
 from sitsfuse.degrade import up, up_mask
 from sitsfuse.errors import InputError
 from sitsfuse.frequency import rates
@@ -205,8 +205,8 @@ def tile():
             sitsfuse.fuse(site, Path(folder) / "out", method="carn", int16=True)
             took = time.perf_counter() - start
             size = (side * factor) ** 2 / 1e6
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"| {side} | {factor:g} | {size:.0f} | {took:.0f} | {size / took:.2f} | {peak:.0f} |", flush=True)
+            speed, peak = size / took, memory.peak()
+            print(f"| {side} | {factor:g} | {size:.0f} | {took:.0f} | {speed:.2f} | {peak:.0f} |", flush=True)
 
 
 def write_lr(folder, side):

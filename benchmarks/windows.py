@@ -15,7 +15,6 @@ in the same run, on a scene of 60 × 60 px with the same window.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -76,6 +75,7 @@ def cases(args, method):
 
 def measure(case):
     """Predict one date; times in seconds, memory in MB."""
+    from sitsfuse import memory
     from sitsfuse.engine import fuse
 
     site = scene(case["size"], case["bands"])
@@ -89,9 +89,10 @@ def measure(case):
 
     small = scene(SMALL, case["bands"])
     once(small)  # compiles, or reads what was compiled before
-    base = forget_peak()
+    memory.reset_peak()
+    base = memory.peak()
     wall, cpu = min(once(site), once(site))
-    found = {"wall": wall, "cpu": cpu, "base": base, "peak": peak()}
+    found = {"wall": wall, "cpu": cpu, "base": base, "peak": memory.peak()}
     if case["slow"] and case["window"]:
         quick = once(small)[0]
         start = time.perf_counter()
@@ -149,24 +150,6 @@ def plain(method, tree, date, window):
         from test_vipstf import slow
 
         slow(tree, np.datetime64(date, "ns"), 30, window, 10.0)
-
-
-def peak():
-    """Peak memory of this process in MB, since it was forgotten last."""
-    import resource
-
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1e3
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (1e6 if sys.platform == "darwin" else 1e3)
-
-
-def forget_peak():
-    """Let the peak start anew from what is in memory now, where the system can; the new one."""
-    if Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")
-    return peak()
 
 
 if __name__ == "__main__":

@@ -497,9 +497,8 @@ def test_simulate_info_fuse_evaluate(cli, tmp_path, kind):
     clear = target["valid"].values.repeat(5, 1).repeat(5, 2)[:, :60, :60]
     keep = fused["valid"].values & truth["valid"].values
     error = (fused["reflectance"].values - truth["reflectance"].values)[0, 1][keep[0] & clear[0]]
-    row = table[
-        (table["band"] == "green") & (table["metric"] == "rmse") & (table["date"] == pd.Timestamp("2019-03-06"))
-    ]
+    rows = table[(table["band"] == "green") & (table["metric"] == "rmse") & (table["stratum"] == "all")]
+    row = rows[rows["date"] == pd.Timestamp("2019-03-06")]
     assert row["value"].item() == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)
     assert row["n_valid"].item() == error.size
 

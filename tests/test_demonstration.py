@@ -70,6 +70,7 @@ def test_the_table_is_right(made):
         error = read(result.folder / "difference" / path.name) - read(path)
         errors.append(np.sqrt((error[:, ok] ** 2).mean()))
         rows = table[(table.method == "difference") & (table.band == "all") & (table.metric == "rmse")]
+        rows = rows[rows.stratum == "all"]
         row = rows[rows["date"].dt.strftime("%Y%m%d") == path.stem]
         assert row["value"].item() == pytest.approx(errors[-1], rel=1e-5)
     assert result.summary.loc["difference", "RMSE"] == pytest.approx(np.mean(errors), rel=1e-5)

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sitsfuse.frequency import radial_profile, rates
+from sitsfuse.frequency import SIDE, Rates, amplitudes, cuts, profile, rates
 
 
 def scene(shape=(96, 128), seed=0):
     """A rough image: its spectrum falls with the frequency."""
     noise = np.random.default_rng(seed).normal(size=shape)
     return ndimage.gaussian_filter(noise, 1.0, mode="wrap") + 3 * ndimage.gaussian_filter(noise, 6.0, mode="wrap")
+
+
+def radial_profile(image):
+    return profile(amplitudes(image), image.shape)
 
 
 def plain_profile(image):
@@ -69,3 +73,31 @@ def test_half_the_blur_restores_some_and_noise_overshoots():
     lost = rates(truth, ndimage.gaussian_filter(truth, 6, mode="wrap"), smooth)
     assert lost.frr == pytest.approx(0, abs=0.5)
     assert lost.fru < -5
+
+
+def test_blocks_are_averaged_before_the_logarithm():
+    blocks = np.stack([scene((32, 32), seed) for seed in range(3)])
+    together = profile(amplitudes(blocks).mean(axis=0), (32, 32))
+    absolute = []
+    for b in blocks:
+        window = np.outer(np.hanning(34)[1:-1], np.hanning(34)[1:-1])
+        spectrum = np.abs(np.fft.rfft2((b - (b * window).sum() / window.sum()) * window))
+        radius = np.rint(np.hypot(np.fft.fftfreq(32)[:, None], np.fft.rfftfreq(32)) * 32)
+        absolute.append([spectrum[radius == k].mean() for k in range(1, 17)])
+    mean = np.mean(absolute, axis=0)
+    np.testing.assert_allclose(together, 20 * np.log10(mean / mean[0]), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "starts"), [(50, [0]), (128, [0]), (129, [0, 1]), (300, [0, 128, 172]), (256, [0, 128])])
+def test_blocks_cover_an_axis(n, starts):
+    found = cuts(n)
+    assert [c.start for c in found] == starts
+    assert all(c.stop - c.start == min(n, SIDE) for c in found)
+    assert found[-1].stop == n
+
+
+def test_images_without_energy_have_no_rates():
+    flat = np.full((16, 16), 0.3)
+    assert all(np.isnan([r.frr, r.fro, r.fru]).all() for r in (rates(flat, flat, flat), Rates()))
+    dot = np.ones((1, 1))
+    assert np.isnan(rates(dot, dot, dot).frr)

@@ -19,18 +19,19 @@ LAYERS = [
     {"modelcard"},
     {"simulator"},
     {"info"},
-    {"threads"},
+    {"threads", "memory"},
     {"harmonize"},
     {"correlate", "tiepoints", "fields", "coregister"},
     {"methods"},
     {"engine", "outputs"},
-    {"metrics", "frequency", "strata"},
+    {"metrics", "frequency", "streaming"},
+    {"strata"},
     {"evaluation"},
-    {"results"},
+    {"results", "protocols"},
     {"ranking", "claims"},
     {"figure", "pages", "catalogue"},
-    {"demonstration", "preparation", "training"},
-    {"cli", "cli_train", "parsing", "progress"},
+    {"demonstration", "preparation", "training", "benchmarking"},
+    {"cli", "cli_benchmark", "cli_train", "parsing", "progress"},
 ]
 """From the bottom to the top. A module imports what lies below it or beside it, as long as that makes no circle."""
 
@@ -40,8 +41,9 @@ ONLY_IN = {
     "onnx": ("training.finish",),
     "matplotlib": ("figure", "pages"),
     "jinja2": ("pages",),
+    "PIL": ("pages",),
     "eodag": ("catalogue",),
-    "numba": ("methods._window",),
+    "numba": ("methods._window", "metrics._kernels"),
 }
 """Libraries that only some modules may import, by the beginning of the modules' names."""
 

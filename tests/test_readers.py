@@ -113,6 +113,19 @@ def test_grid_dates_and_products(tmp_path, tif):
     assert geobox(series).crs.epsg == 32631
 
 
+def test_uncertainty_is_read_if_every_date_has_one(tmp_path, tif):
+    for day in ("20200101", "20200111"):
+        tif(tmp_path / f"{day}.tif", INT, ["red", "nir"], scales=[1e-4] * 2)
+        assert "uncertainty" not in read_geotiffs(tmp_path)
+        tif(tmp_path / f"{day}_uncertainty.tif", INT // 2, ["red", "nir"], scales=[1e-4] * 2, nodata=0)
+    sigma = read_geotiffs(tmp_path)["uncertainty"]
+    assert sigma.dims == ("time", "band", "y", "x")
+    np.testing.assert_allclose(sigma[1], np.where(INT // 2 == 0, np.nan, INT // 2 * 1e-4), rtol=1e-6)
+    tif(tmp_path / "20200111_uncertainty.tif", INT[:, :5], ["red", "nir"])
+    with pytest.raises(InputError, match="20200111_uncertainty"):
+        read_geotiffs(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "pattern", "date"),
     [

@@ -35,7 +35,7 @@ def errors(real_data, tmp_path, monkeypatch, capsys):
             out, table = tmp_path / method, tmp_path / f"{method}.csv"
             run("fuse", site, "--target", target, "--dates", ",".join(dates), "--method", method, "-o", out, "-q")
             run("evaluate", out, site / "reference", "-o", table, *(["--target", site / target] * clear_only))
-            found = pd.read_csv(table).query("band == 'all' and metric == 'rmse'")
+            found = pd.read_csv(table).query("band == 'all' and stratum == 'all' and metric == 'rmse'")
             assert len(found) == len(dates)
             assert (found["coverage"] > 0.4).all()
             means[method] = found["value"].mean()
@@ -96,6 +96,6 @@ def test_window_methods_beat_interpolation_on_a_sentinel_2_scene(real_data, meth
     def rmse(name):
         out = fuse(site, method=name, dates=dates)
         table = evaluate(out, group(site, "reference"), group(site, "target"))
-        return table.query("band == 'all' and metric == 'rmse'")["value"].mean()
+        return table.query("band == 'all' and stratum == 'all' and metric == 'rmse'")["value"].mean()
 
     assert rmse(method) < 0.75 * min(rmse("temporal"), rmse("spatial"))

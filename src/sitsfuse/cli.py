@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
+from .cli_benchmark import benchmark, report
 from .cli_train import app as train
 from .errors import InputError
-from .parsing import fields, numbers, pairs, reading
+from .parsing import fields, names, numbers, pairs, reading
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -396,7 +397,7 @@ def fuse(
 
         options["model"] = str(model)
         factor = factor or read_card(model).factor
-    chosen = None if dates is None else [d.strip() for d in dates.split(",") if d.strip()]
+    chosen = names(dates)
     own = reading(target_date_pattern, target_bands, "--target-bands")
     site = _open(paths, target, reading(date_pattern, bands), own, mtf, factor)
     times, _ = plan_dates(group(site, "target")["time"].values, chosen, every)
@@ -440,14 +441,19 @@ def evaluate(
     target_date_pattern: TargetDatePattern = None,
     target_bands: TargetBands = None,
 ) -> None:
-    """Compare predictions with references: RMSE, MAE, bias, CE90, CE99, PSNR per band and for NDVI.
+    """Compare predictions with references, per band, for NDVI and for all bands.
 
-    Prints the means over the dates; -o keeps the tidy table of every date.
+    RMSE, MAE, bias, CE90, CE99, PSNR, UIQI, structure (of SSIM), gradient correlation, SAM; with --target also ERGAS,
+    consistency with the LR image, and what of the frequencies is restored (FRR), made up (FRO) and lost (FRU); if the
+    prediction has uncertainties, the shares of errors that their intervals cover, and how wide they are.
+
+    Prints the means over the dates; -o keeps the tidy table of every date, also of pixels with low and high gradients.
     """
     from .evaluation import check_table_path, summary, write_table
     from .evaluation import evaluate as run
     from .outputs import STATE
     from .readers import open_series
+    from .threads import default_workers
 
     if out is not None:
         check_table_path(out)
@@ -459,13 +465,13 @@ def evaluate(
     roles |= {} if target is None else {"target": (target, own)}
     series: dict[str, Any] = {role: open_series(path, **options) for role, (path, options) in roles.items()}
     try:
-        table = run(**series, max_days=max_days)
+        table = run(**series, max_days=max_days, workers=default_workers())
     except InputError as error:
         if str(error.where) not in roles:
             raise
         # Python speaks of roles; the user knows paths.
         raise InputError(roles[str(error.where)][0], error.problem, error.mend) from error
-    print(summary(table).to_string(float_format=lambda v: f"{v:.5f}", na_rep=""))
+    print(summary(table).T.to_string(float_format=lambda v: f"{v:.5f}", na_rep=""))
     dates, left_out = table["date"].nunique(), table.attrs.get("left_out", 0)
     note = f"; {left_out} reference{'s' * (left_out != 1)} without a prediction" if left_out else ""
     print(f"mean over {dates} date{'s' * (dates != 1)}{note}")

@@ -21,6 +21,7 @@ from .figure import draw_comparison, require_matplotlib
 from .methods import METHODS
 from .readers import open_series
 from .simulator import SimulationConfig, simulate
+from .threads import default_workers
 from .writers import write_geotiffs, write_json
 
 Report = Callable[[str, int, int], None]
@@ -58,7 +59,8 @@ class Demo:
     @property
     def summary(self) -> pd.DataFrame:
         """Methods as rows; errors, mean over the dates, as columns."""
-        means = self.table.groupby(["method", "band", "metric"])["value"].mean()
+        whole = self.table[self.table["stratum"] == "all"]
+        means = whole.groupby(["method", "band", "metric"])["value"].mean()
         rows = {m: {name: means.get((m, *key), np.nan) for name, key in COLUMNS.items()} for m in self.methods}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="method")
 
@@ -69,7 +71,7 @@ class Demo:
             (self.folder / "site", "the simulated series: guide/, target/ and reference/ (the truth)"),
             *((self.folder / method, images) for method in self.methods),
             *((path, "weights of the guides for one date") for path in (_weights_of(self.folder),) if path.is_dir()),
-            (self.folder / "metrics.csv", "errors per method, date, band and metric"),
+            (self.folder / "metrics.csv", "errors per method, date, band, stratum and metric"),
             (self.figure, "LR image, prediction, truth, error and weights of one date"),
         ]
         width = max(len(str(path)) for path, _ in places)
@@ -213,7 +215,7 @@ def _evaluate(
     parts = []
     for i, method in enumerate(methods):
         tell("evaluate", i, total)
-        part = evaluate(open_series(out / method), reference, target)
+        part = evaluate(open_series(out / method), reference, target, workers=default_workers())
         part.insert(0, "method", method)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)

@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 
 from . import threads
 from .errors import InputError, missing_extra
-from .grid import GridPair, TileWindow, tiles
+from .grid import GridPair, TileWindow, blocks, tiles
 from .methods import Method, Predictor, Tile, make_method
 from .methods.base import read
 from .outputs import CogOutput, Layout, MemoryOutput, Output, ZarrOutput
@@ -35,6 +35,8 @@ TILE = 1024
 
 Report = Callable[[int, int, str], None]
 """Called with tiles done, tiles in all and a note."""
+OnFit = Callable[[np.datetime64, Predictor], None]
+"""Called with a date and its predictor."""
 
 
 def fuse(
@@ -53,6 +55,7 @@ def fuse(
     scheduler: str | None = None,
     overwrite: bool = False,
     report: Report | None = None,
+    on_fit: OnFit | None = None,
 ) -> xr.Dataset | Path:
     """Predict HR images of a site.
 
@@ -87,6 +90,8 @@ def fuse(
         Whether to start anew where there is an output already.
     report
         Called as the work proceeds.
+    on_fit
+        Called with each date that is fitted, on the calling thread: for those who want to ask its predictor more.
 
     Returns
     -------
@@ -122,7 +127,7 @@ def fuse(
     threads.bound()
     try:
         with _executor(workers, scheduler) as (executor, slots):
-            _Run(tree, chosen, output, executor, slots, report or (lambda *_: None)).go()
+            _Run(tree, chosen, output, executor, slots, report or _ignore, on_fit or _ignore).go()
     except InputError:
         # The user mends input or options and comes back, maybe with another configuration.
         output.withdraw()
@@ -198,14 +203,8 @@ def check_guides(site: xr.DataTree, method: Method) -> None:
 
 def _any_valid(image: xr.Dataset) -> bool:
     """Whether an image has a valid pixel; reads block by block until it finds one."""
-    step = 2048
-    rows, cols = image.sizes["y"], image.sizes["x"]
-    for y in range(0, rows, step):
-        for x in range(0, cols, step):
-            part = image["valid"].isel(y=slice(y, y + step), x=slice(x, x + step))
-            if part.values.any():
-                return True
-    return False
+    shape = image.sizes["y"], image.sizes["x"]
+    return any(image["valid"].isel(y=y, x=x).values.any() for y, x in blocks(shape, 2048))
 
 
 @dataclass
@@ -218,6 +217,7 @@ class _Run:
     executor: Executor
     slots: int
     report: Report
+    on_fit: OnFit
 
     def go(self) -> None:
         """Do what is not done yet."""
@@ -266,6 +266,7 @@ class _Run:
         """Take a result and submit what it allows; True when the date is complete."""
         day = str(self.output.layout.times[date])[:10]
         if kind == "fit":
+            self.on_fit(self.output.layout.times[date], value)
             self.output.begin(date, _record(self.output.layout, date, value))
             for k in sorted(self.left[date]):
                 self._submit("tile", date, run_tile, value, self.site, self.output, date, k, self.windows[k])
@@ -285,15 +286,38 @@ class _Run:
 def run_tile(predictor: Predictor, site: xr.DataTree, output: Output, date: int, index: int, window: TileWindow) -> int:
     """Read, predict and keep one tile; returns its index."""
     threads.bound()
-    guide, target = group(site, "guide"), group(site, "target")
-    asked = frozenset({"weight"} if output.layout.weights else ())
-    part, grids = _target_part(target, GridPair(geobox(guide), geobox(target)), window, predictor.targets)
-    tile = Tile(read(guide, window.block, predictor.guides), part, grids, asked, window.inner)
-    image = predictor(tile).isel(y=window.inner[0], x=window.inner[1])
-    if "weight" in asked and "weight" not in image:
+    image = predict_window(predictor, site, window, frozenset({"weight"} if output.layout.weights else ()))
+    if output.layout.weights and "weight" not in image:
         raise InputError("--weights", "the method has no weights of guides", "leave --weights out or use ddi")
     output.write(date, index, window.core, image)
     return index
+
+
+def predict_window(
+    predictor: Predictor, site: xr.DataTree, window: TileWindow, diagnostics: frozenset[str] = frozenset()
+) -> xr.Dataset:
+    """What a predictor makes of a window of a site, in memory.
+
+    Parameters
+    ----------
+    predictor
+        Of one date.
+    site
+        The site it was fitted on.
+    window
+        What to predict and to read, as :func:`~sitsfuse.grid.tiles` gives it for the method's halo.
+    diagnostics
+        Asked for, such as ``weight``; a method gives those that it has.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :class:`~sitsfuse.methods.base.Predictor` gives it, on the window's core.
+    """
+    guide, target = group(site, "guide"), group(site, "target")
+    part, grids = _target_part(target, GridPair(geobox(guide), geobox(target)), window, predictor.targets)
+    tile = Tile(read(guide, window.block, predictor.guides), part, grids, diagnostics, window.inner)
+    return predictor(tile).isel(y=window.inner[0], x=window.inner[1])
 
 
 def _target_part(
@@ -314,6 +338,10 @@ def _target_part(
     nothing = np.full((len(times), len(bands), *shape), np.nan, np.float32)
     empty = make_series(nothing, np.zeros((len(times), *shape), bool), times, bands, box)
     return empty, GridPair(pair.hr[window.block], box)
+
+
+def _ignore(*_: Any) -> None:
+    """Nobody wants to be told."""
 
 
 def _record(layout: Layout, date: int, predictor: Predictor) -> dict[str, Any]:

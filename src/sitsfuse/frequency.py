@@ -1,8 +1,9 @@
 """How much of an image's spectrum a prediction brings back: restoration, overshoot and undershoot rates.
 
-Profiles are radial means of the amplitude spectrum in dB, relative to the lowest frequency but one. With T that of the
-truth, P that of the prediction and I that of the bicubic interpolation of the LR image, all of them below 0 dB, sums
-over the frequencies, and ``base = Σ min(T, I)``:
+Amplitudes of the spectrum are averaged over blocks of :data:`SIDE` pixels (Welch's method), each less its mean and
+under a Hann window, and over rings of equal frequency. Their profile in dB, relative to frequency 1 (one cycle per
+block), is T for the truth, P for the prediction and I for the bicubic interpolation of the LR image. All of them lie
+below 0 dB; with sums over the frequencies from 1 on, and ``base = Σ min(T, I)``:
 
 ========= ===================================================================================================
 FRR       100 (Σ max(min(P, T), min(I, T)) - base) / (Σ T - base): 0 for the interpolation, 100 for the truth
@@ -12,71 +13,122 @@ FRU       100 Σ (I - min(P, I)) / Σ I: below 0 where there is less than in the
 
 References
 ----------
-The rates are those of CESBIO's work on the super-resolution of Sentinel-2; the Hann window is ours.
+The rates are those of CESBIO's work on the super-resolution of Sentinel-2; blocks and window are ours, after P. D.
+Welch, The use of fast Fourier transform for the estimation of power spectra, IEEE Transactions on Audio and
+Electroacoustics 15(2), 1967.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import fft
 
 FloatArray = npt.NDArray[np.floating[Any]]
+F64Array = npt.NDArray[np.float64]
+
+SIDE = 128
+"""Side of a block, in pixels; a smaller image is one block."""
+ENOUGH = 0.75
+"""Least share of a block's pixels that must be valid for it to count."""
 FLOOR = 1e-12
 """Least amplitude, so that a spectrum without energy has a logarithm."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Frequency restoration, overshoot and undershoot, in percent."""
+    """Frequency restoration, overshoot and undershoot, in percent; NaN of images without any energy."""
 
-    frr: float
-    fro: float
-    fru: float
+    frr: float = math.nan
+    fro: float = math.nan
+    fru: float = math.nan
+
+    @classmethod
+    def of(cls, truth: F64Array, prediction: F64Array, interpolated: F64Array) -> Rates:
+        """Compare three profiles, in dB."""
+        t, p, i = truth, prediction, interpolated
+        base = np.minimum(t, i).sum()
+        restored = np.maximum(np.minimum(p, t), np.minimum(i, t)).sum()
+        return cls(
+            _percent(restored - base, t.sum() - base),
+            _percent(t.sum() - np.maximum(p, t).sum(), t.sum()),
+            _percent((i - np.minimum(p, i)).sum(), i.sum()),
+        )
 
 
-def radial_profile(image: FloatArray) -> npt.NDArray[np.float64]:
+def cuts(n: int) -> list[slice]:
+    """An axis of n pixels in blocks: from its start one beside the other, the last one up to its end."""
+    if n <= SIDE:
+        return [slice(0, n)]
+    return [slice(s, s + SIDE) for s in (*range(0, n - SIDE, SIDE), n - SIDE)]
+
+
+def amplitudes(images: FloatArray) -> F64Array:
+    """Amplitude spectra under a Hann window.
+
+    Parameters
+    ----------
+    images
+        (..., y, x), finite.
+
+    Returns
+    -------
+    amplitudes
+        (..., y, x // 2 + 1), as :func:`scipy.fft.rfft2` orders them.
+    """
+    window = _hann(*images.shape[-2:])
+    values = images.astype(np.float64)
+    # Taken off under the window, lest its transform fill the lowest frequencies.
+    values -= np.einsum("...yx,yx->...", values, window)[..., None, None] / window.sum()
+    return np.asarray(np.abs(fft.rfft2(values * window)))
+
+
+def profile(amplitude: F64Array, shape: tuple[int, int]) -> F64Array:
     """Mean amplitude per spatial frequency, in dB relative to that of frequency 1.
 
     Parameters
     ----------
-    image
-        (y, x), finite.
+    amplitude
+        (y, x // 2 + 1) amplitudes of a block, or sums over several.
+    shape
+        Rows and columns of a block.
 
     Returns
     -------
     profile
-        (n // 2,) for frequencies 1 to n // 2, in cycles per n pixels, n the shorter side.
+        (n // 2,) for frequencies 1 to n // 2, in cycles per n pixels, n the shorter side; none of a block of less
+        than two pixels.
     """
-    rows, cols = image.shape
-    n = min(rows, cols)
-    window = np.hanning(rows + 2)[1:-1, None] * np.hanning(cols + 2)[1:-1]
-    values = np.asarray(image, np.float64)
-    # Taken off under the window, lest its transform fill the lowest frequencies.
-    values = (values - np.average(values, weights=window)) * window
-    amplitude = np.abs(np.fft.rfft2(values))
-    radius = np.rint(np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)) * n).astype(int).ravel()
-    count = np.bincount(radius, minlength=n // 2 + 1)[: n // 2 + 1]
-    total = np.bincount(radius, amplitude.ravel(), minlength=n // 2 + 1)[: n // 2 + 1]
+    n = min(shape)
+    rings = n // 2 + 1
+    radius = np.rint(np.hypot(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])) * n).astype(int).ravel()
+    count = np.bincount(radius, minlength=rings)[:rings]
+    total = np.bincount(radius, amplitude.ravel(), minlength=rings)[:rings]
     mean = np.maximum(total / np.maximum(count, 1), FLOOR)
-    return np.asarray(20 * np.log10(mean[1:] / mean[1]))
+    return np.asarray(20 * np.log10(mean[1:] / mean[1:2]))
 
 
 def rates(truth: FloatArray, prediction: FloatArray, interpolated: FloatArray) -> Rates:
-    """Compare spectra; see the module.
+    """Compare the spectra of images taken whole, as one block; see the module.
 
     Parameters
     ----------
     truth, prediction, interpolated
         (y, x) of one band, finite: the HR image, the prediction, and the LR image interpolated to the HR grid.
     """
-    t, p, i = (radial_profile(a) for a in (truth, prediction, interpolated))
-    base = np.minimum(t, i).sum()
-    restored = np.maximum(np.minimum(p, t), np.minimum(i, t)).sum()
-    return Rates(
-        float(100 * (restored - base) / (t.sum() - base)),
-        float(100 * (t.sum() - np.maximum(p, t).sum()) / t.sum()),
-        float(100 * (i - np.minimum(p, i)).sum() / i.sum()),
-    )
+    t, p, i = (profile(amplitudes(a), (a.shape[0], a.shape[1])) for a in (truth, prediction, interpolated))
+    return Rates.of(t, p, i)
+
+
+@lru_cache(maxsize=8)
+def _hann(rows: int, cols: int) -> F64Array:
+    return np.asarray(np.hanning(rows + 2)[1:-1, None] * np.hanning(cols + 2)[1:-1])
+
+
+def _percent(part: float, whole: float) -> float:
+    return float(100 * part / whole) if whole else math.nan

@@ -8,7 +8,7 @@ pair of one-dimensional ones, at any ratio and any sub-pixel offset.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -153,20 +153,16 @@ def tiles(pair: GridPair, size: int, halo: int) -> Iterator[TileWindow]:
     halo
         HR pixels of context on each side, where the image has them.
     """
-    rows, cols = pair.hr.shape
-    for y in range(0, rows, size):
-        for x in range(0, cols, size):
-            yield tile_window(pair, (slice(y, min(y + size, rows)), slice(x, min(x + size, cols))), halo)
+    for core in blocks(pair.hr.shape, size):
+        yield tile_window(pair, core, halo)
 
 
 def tile_window(pair: GridPair, core: Window, halo: int) -> TileWindow:
     """The tile that yields ``core``."""
-    block = tuple(
-        slice(max(c.start - halo, 0), min(c.stop + halo, n)) for c, n in zip(core, pair.hr.shape, strict=True)
-    )
+    block, _ = grown(core, halo, pair.hr.shape)
     # One LR pixel more than the halo covers: its footprint may reach the block.
     lr = pair.lr_window(core, halo + math.ceil(pair.ratio))
-    return TileWindow(core, block, lr)  # type: ignore[arg-type]
+    return TileWindow(core, block, lr)
 
 
 def coarser(box: GeoBox, ratio: float) -> GeoBox:
@@ -177,10 +173,28 @@ def coarser(box: GeoBox, ratio: float) -> GeoBox:
     return GeoBox((rows, cols), box.affine * Affine.scale(ratio), box.crs)
 
 
-def middle(box: GeoBox, side: int) -> GeoBox:
+def blocks(shape: Iterable[int], size: int) -> Iterator[Window]:
+    """Cut an image into blocks of ``size`` × ``size`` pixels, the last row and column perhaps smaller."""
+    rows, cols = shape
+    for y in range(0, rows, size):
+        for x in range(0, cols, size):
+            yield slice(y, min(y + size, rows)), slice(x, min(x + size, cols))
+
+
+def grown(window: Window, halo: int, shape: Iterable[int]) -> tuple[Window, list[tuple[int, int]]]:
+    """A window with ``halo`` pixels on each side, as far as the image goes; and how many are missing on each side."""
+    outer, missing = [], []
+    for part, n in zip(window, shape, strict=True):
+        start, stop = max(part.start - halo, 0), min(part.stop + halo, n)
+        outer.append(slice(start, stop))
+        missing.append((start - part.start + halo, part.stop + halo - stop))
+    return (outer[0], outer[1]), missing
+
+
+def middle(box: GeoBox, side: int) -> Window:
     """The middle of a grid, at most ``side`` pixels along each axis."""
     rows, cols = (slice(start := max(0, (n - side) // 2), start + min(n, side)) for n in box.shape)
-    return box[rows, cols]
+    return rows, cols
 
 
 def check_unrotated(box: GeoBox, where: object) -> None:

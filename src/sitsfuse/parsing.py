@@ -30,6 +30,11 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     return out
 
 
+def names(text: str | None) -> list[str] | None:
+    """Names with commas between them; None where nothing is given."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
 def numbers(text: str, option: str) -> list[float]:
     """Numbers with commas between them."""
     try:

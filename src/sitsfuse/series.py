@@ -14,11 +14,12 @@ import numpy.typing as npt
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from affine import Affine
+from dask.base import is_dask_collection
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from .errors import InputError
-from .grid import GridPair, check_unrotated, same_grid
+from .grid import GridPair, Window, check_unrotated, same_grid
 from .timeline import days, interpolate
 
 DEFAULT_MTF = 0.3
@@ -148,6 +149,18 @@ def group(site: xr.DataTree, name: str) -> xr.Dataset:
 def pair_of(site: xr.DataTree) -> GridPair:
     """The grids of a site's guide and target."""
     return GridPair(geobox(group(site, "guide")), geobox(group(site, "target")))
+
+
+def finite_image(
+    image: xr.Dataset, window: Window | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Values (band, y, x) of one date and where all of its bands are valid and finite (y, x), perhaps of a window."""
+    part = image[["reflectance", "valid"]]
+    if window is not None:
+        part = part.isel(y=window[0], x=window[1])
+    loaded = part.compute(scheduler="synchronous") if is_dask_collection(part) else part.compute()
+    values, valid = loaded["reflectance"].values, loaded["valid"].values
+    return values, valid & np.isfinite(values).all(axis=0)
 
 
 def geobox(series: xr.Dataset) -> GeoBox:

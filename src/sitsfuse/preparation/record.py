@@ -77,7 +77,7 @@ def checkerboard(
     if best is None:
         return {}
     target, guide = best
-    box = middle(found.hr_box, CROP)
+    box = found.hr_box[middle(found.hr_box, CROP)]
     natural = [found.bands.index(b) for b in ("red", "green", "blue") if b in found.bands]
     rows = natural if len(natural) == 3 else [min(k, len(found.bands) - 1) for k in range(3)]
     hr = replace(found.hr, recipes=radiometry.recipes)

@@ -111,8 +111,8 @@ class _Job:
     def __init__(self, config: PrepareConfig, found: Survey, state: State) -> None:
         self.config, self.found, self.state = config, found, state
         self.bands = self._bands()
-        self.box = middle(found.hr_box, LARGEST)
-        self.own_box = middle(found.own_box, LARGEST)
+        self.box = found.hr_box[middle(found.hr_box, LARGEST)]
+        self.own_box = found.own_box[middle(found.own_box, LARGEST)]
         self.own_mtf = [found.own_mtf[found.bands.index(b)] for b in self.bands]
         self.hr_image = lru_cache(maxsize=2)(self._hr_image)
         self.degraded = lru_cache(maxsize=4)(self._degraded)

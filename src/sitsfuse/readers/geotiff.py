@@ -68,7 +68,8 @@ def read_geotiffs(
     xarray.Dataset
         A lazy series. Scale and offset of each band are applied; ``reflectance`` is NaN where a band has nodata (or
         is not finite) and keeps its values under the mask; ``valid`` is false where any band has nodata or the
-        mask is not clear. Coordinate ``product`` (time): the file names.
+        mask is not clear. ``uncertainty(time, band, y, x)`` if every date has one beside it, named
+        ``<same name>_uncertainty.tif``. Coordinate ``product`` (time): the file names.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def read_geotiffs(
     if chunk < 1:
         raise InputError("chunk", f"is {chunk}", "give a positive number of pixels")
     dated = _dated_files(folder, date_pattern)
-    images = [_header(path, masks, bands) for _, path, masks in dated]
+    images = [_header(path, mask, bands) for _, path, mask, _ in dated]
     first = images[0]
     for other in images[1:]:
         _check_alike(other, first)
@@ -89,8 +90,16 @@ def read_geotiffs(
     token = tokenize(stack, [p.stat().st_mtime_ns for i in images for p in (i.path, i.mask) if p], chunk)
     reflectance, valid = stack.lazy(chunk, f"geotiff-{token}"), clear.lazy(chunk, f"geotiff-valid-{token}")
     box = GeoBox(first.shape, first.transform, first.crs)
-    series = make_series(reflectance, valid, [time for time, _, _ in dated], first.names, box)
-    products = np.array([path.name for _, path, _ in dated], dtype=np.dtypes.StringDType())
+    series = make_series(reflectance, valid, [time for time, *_ in dated], first.names, box)
+    companions = [path for *_, path in dated if path is not None]
+    if len(companions) == len(dated):
+        unsure = [_header(path, None, bands) for path in companions]
+        for other in unsure:
+            _check_alike(other, first)
+        sigma = Stack(tuple(unsure), "read", np.dtype(np.float32), (len(first.names), *first.shape))
+        token = tokenize(sigma, [p.stat().st_mtime_ns for p in companions], chunk)
+        series["uncertainty"] = series["reflectance"].dims, sigma.lazy(chunk, f"geotiff-uncertainty-{token}")
+    products = np.array([path.name for _, path, *_ in dated], dtype=np.dtypes.StringDType())
     return check(series.assign_coords(product=("time", products)), folder)
 
 
@@ -145,8 +154,8 @@ class _Image:
 # --- names and dates -------------------------------------------------------------------------------------------
 
 
-def _dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.datetime64, Path, Path | None]]:
-    """Date, image and mask of each image in a folder, sorted by date."""
+def _dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.datetime64, Path, Path | None, Path | None]]:
+    """Date, image, mask and uncertainty of each image in a folder, sorted by date."""
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise InputError(folder, what, "give a folder with one GeoTIFF per date")
@@ -175,7 +184,12 @@ def _dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.dateti
                 "keep one file per date, with all its bands",
             )
         found[date] = path
-    return [(date, found[date], by_stem.get(f"{found[date].stem.lower()}_mask")) for date in sorted(found)]
+
+    def beside(image: Path, kind: str) -> Path | None:
+        return by_stem.get(f"{image.stem.lower()}{kind}")
+
+    dates = sorted(found)
+    return [(d, found[d], beside(found[d], "_mask"), beside(found[d], "_uncertainty")) for d in dates]
 
 
 def _compiled(date_pattern: str | None) -> re.Pattern[str]:
