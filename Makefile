@@ -1,11 +1,11 @@
-# make install | demo | test | lint | bench | clean
+# make install | demo | benchmark | test | lint | bench | clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo benchmark test lint bench clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -23,6 +23,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/sitsfuse demo -o demo-output
 
+# The six simulated sites at a reduced size: two dates of each, both ratios, all methods.
+benchmark: install
+	$(BIN)/sitsfuse benchmark -o benchmark-output --size 200 --max-dates 2
+	$(BIN)/sitsfuse report benchmark-output
+
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
@@ -38,7 +43,9 @@ bench: install
 	$(BIN)/python benchmarks/corrections.py
 	$(BIN)/python benchmarks/prepare.py
 	$(BIN)/python benchmarks/superresolution.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/uncertainty.py
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
+	rm -rf $(VENV) demo-output benchmark-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

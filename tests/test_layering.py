@@ -28,6 +28,7 @@ LAYERS = [
     {"strata"},
     {"evaluation"},
     {"results", "protocols"},
+    {"scores"},
     {"ranking", "claims"},
     {"figure", "pages", "catalogue"},
     {"demonstration", "preparation", "training", "benchmarking"},

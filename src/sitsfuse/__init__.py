@@ -13,24 +13,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .benchmarking import benchmark
     from .catalogue import search
     from .demonstration import demo
     from .engine import fuse
     from .errors import InputError
     from .evaluation import evaluate
     from .info import describe
+    from .pages.benchmark import report
     from .preparation import prepare
     from .readers import open_pair, open_series, open_site, open_target
     from .simulator import simulate
     from .training import train
 
 _WHERE = {
+    "benchmark": "benchmarking",
     "demo": "demonstration",
     "fuse": "engine",
     "InputError": "errors",
     "evaluate": "evaluation",
     "describe": "info",
     "prepare": "preparation",
+    "report": "pages.benchmark",
     "search": "catalogue",
     "open_pair": "readers",
     "open_series": "readers",
@@ -42,6 +46,7 @@ _WHERE = {
 
 __all__ = [
     "InputError",
+    "benchmark",
     "demo",
     "describe",
     "evaluate",
@@ -51,6 +56,7 @@ __all__ = [
     "open_site",
     "open_target",
     "prepare",
+    "report",
     "search",
     "simulate",
     "train",

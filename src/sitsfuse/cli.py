@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 
 app.add_typer(train, name="train")
+app.command()(benchmark)
+app.command()(report)
 
 _FOREIGN, _OUTPUT, _SPEED = "Files of other makers", "Output", "Speed and memory"
 _CHOICE, _CORRECTIONS = "Which images", "Corrections"
@@ -516,7 +518,7 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
     if code == INTERRUPTED:
-        again = "`prepare`, `train`, `fuse` and `demo` go on where they were when they are run again"
+        again = "`prepare`, `train`, `fuse`, `benchmark` and `demo` go on where they were when they are run again"
         _fail(f"interrupted; {again}", 1, debug=False)
     sys.exit(code or 0)
 

@@ -53,7 +53,8 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
     name
         A name of `known_methods`.
     options
-        Values for the method's fields; text (as it comes from the command line) is converted to the field's type.
+        Values for the method's fields; text (as it comes from the command line) is converted to the field's type, and
+        so are lists (as they come from JSON).
 
     Raises
     ------
@@ -88,6 +89,8 @@ def parameters(cls: type[Any]) -> list[tuple[str, Any, str]]:
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:
+    if isinstance(value, list):  # as JSON gives tuples
+        return tuple(value)
     if not isinstance(value, str) or kind is str:
         return value
     try:

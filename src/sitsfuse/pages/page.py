@@ -137,19 +137,27 @@ def date_axis(axes: Axes, ticks: int) -> None:
     axes.xaxis.get_offset_text().set(color=colour("muted"), fontsize=FONT)
 
 
-def inline(figure: Figure, name: str, about: str, tips: Mapping[str, Sequence[str]] | None = None) -> str:
+def inline(
+    figure: Figure,
+    name: str,
+    about: str,
+    tips: Mapping[str, Sequence[str]] | None = None,
+    palette: Mapping[str, tuple[str, str]] = THEME,
+) -> str:
     """A figure as SVG to stand in a page: it takes the page's type and follows its mode.
 
     Parameters
     ----------
     figure
-        Drawn in colours of ``THEME``; others stay as they are.
+        Drawn in colours of the palette; others stay as they are.
     name
         Unique in the page: what the figure's own names begin with.
     about
         What is to be read out in place of the figure.
     tips
         For collections of markers, by their ``gid``: a text per marker, shown where the pointer rests.
+    palette
+        Colours that the page has variables of.
     """
     import matplotlib as mpl
 
@@ -168,7 +176,7 @@ def inline(figure: Figure, name: str, about: str, tips: Mapping[str, Sequence[st
     _add_tips(root, tips or {})
     for element in root.iter():
         # Two figures of one page must not share a name.
-        attributes = {key.rpartition("}")[2]: _themed(text) for key, text in element.attrib.items()}
+        attributes = {key.rpartition("}")[2]: _themed(text, palette) for key, text in element.attrib.items()}
         if "id" in attributes:
             attributes["id"] = f"{name}-{attributes['id']}"
         element.attrib.clear()
@@ -179,9 +187,9 @@ def inline(figure: Figure, name: str, about: str, tips: Mapping[str, Sequence[st
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _themed(text: str) -> str:
-    """Colours of the theme become the page's variables."""
-    names = {light: name for name, (light, _) in THEME.items()}
+def _themed(text: str, palette: Mapping[str, tuple[str, str]]) -> str:
+    """Colours of the palette become the page's variables."""
+    names = {light: name for name, (light, _) in palette.items()}
     return re.sub("#[0-9a-f]{6}", lambda m: f"var(--{names[m[0]]})" if m[0] in names else m[0], text)
 
 
@@ -239,14 +247,14 @@ def save(figure: Figure, path: Path, dpi: int = 150) -> None:
 
 
 def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
-    """Fill a template and write it.
+    """Fill a template and write it, without characters that no page may hold.
 
     Raises
     ------
     InputError
         If jinja2 is missing, or the file cannot be written.
     """
-    text = _environment().get_template(template).render(**context, theme=THEME)
+    text = printable(_environment().get_template(template).render(**{"theme": THEME, **context}))
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="\n")
 
