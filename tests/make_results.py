@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sitsfuse.results import STANDARD, Results, Unit
+from sitsfuse.protocols import STANDARD
+from sitsfuse.results import Results, Unit
 from sitsfuse.simulator import simulate
 
 BANDS = ("blue", "green", "red", "nir")

@@ -14,7 +14,8 @@ from sitsfuse.pages.benchmark import report as write_report
 from sitsfuse.pages.page import _environment
 from sitsfuse.pages.palette import PALETTE
 from sitsfuse.pages.viewer import viewer
-from sitsfuse.results import STANDARD, Unit
+from sitsfuse.protocols import STANDARD
+from sitsfuse.results import Unit
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -22,7 +22,8 @@ from sitsfuse.pages.viewer_entries import composites, evenly
 from sitsfuse.pages.viewer_pictures import Blobs, Code, Sheet, decode_difference, encode_difference, fill, halve
 from sitsfuse.pages.viewer_scene import neighbours, place_of, round_up, stored_bands
 from sitsfuse.pages.viewer_series import Span, positions, take
-from sitsfuse.results import STANDARD, Unit
+from sitsfuse.protocols import STANDARD
+from sitsfuse.results import Unit
 from sitsfuse.series import make_series
 
 METHODS = ("temporal", "carn", "ddi")

@@ -55,7 +55,7 @@ def test_rows_failures_and_table(results):
 
 def test_nothing_yet(results, tmp_path):
     assert results.collect().empty
-    with pytest.raises(InputError, match="holds no result yet"):
+    with pytest.raises(InputError, match="holds no result of spatial, ddi yet"):
         results.table()
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(InputError, match=r"sitsfuse benchmark"):

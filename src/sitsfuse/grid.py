@@ -159,7 +159,7 @@ def tiles(pair: GridPair, size: int, halo: int) -> Iterator[TileWindow]:
 
 def tile_window(pair: GridPair, core: Window, halo: int) -> TileWindow:
     """The tile that yields ``core``."""
-    block, _ = grown(core, halo, pair.hr.shape)
+    block = grown(core, halo, pair.hr.shape)
     # One LR pixel more than the halo covers: its footprint may reach the block.
     lr = pair.lr_window(core, halo + math.ceil(pair.ratio))
     return TileWindow(core, block, lr)
@@ -181,14 +181,10 @@ def blocks(shape: Iterable[int], size: int) -> Iterator[Window]:
             yield slice(y, min(y + size, rows)), slice(x, min(x + size, cols))
 
 
-def grown(window: Window, halo: int, shape: Iterable[int]) -> tuple[Window, list[tuple[int, int]]]:
-    """A window with ``halo`` pixels on each side, as far as the image goes; and how many are missing on each side."""
-    outer, missing = [], []
-    for part, n in zip(window, shape, strict=True):
-        start, stop = max(part.start - halo, 0), min(part.stop + halo, n)
-        outer.append(slice(start, stop))
-        missing.append((start - part.start + halo, part.stop + halo - stop))
-    return (outer[0], outer[1]), missing
+def grown(window: Window, halo: int, shape: Iterable[int]) -> Window:
+    """A window with ``halo`` pixels on each side, as far as the image goes."""
+    rows, cols = (slice(max(s.start - halo, 0), min(s.stop + halo, n)) for s, n in zip(window, shape, strict=True))
+    return rows, cols
 
 
 def middle(box: GeoBox, side: int) -> Window:

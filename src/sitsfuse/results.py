@@ -25,14 +25,8 @@ import pandas as pd
 import xarray as xr
 
 from .errors import InputError
+from .evaluation import write_table
 from .writers.common import beside, jsonable, read_json, write_json, writing
-
-STANDARD = "standard"
-"""The protocol that leaves out nothing but guides of the predicted day."""
-KEYS = ("site", "landscape", "target", "ratio", "protocol", "method")
-"""Columns that stand before those of the evaluation."""
-COSTS = ("seconds", "peak_rss")
-"""Columns of what a prediction took: wall seconds of the fusion, and MB at its peak."""
 
 
 @dataclass(frozen=True, order=True)
@@ -103,11 +97,9 @@ class Results:
     def write_rows(self, unit: Unit, rows: pd.DataFrame) -> None:
         """Keep the rows of a prediction; they are there whole or not at all."""
         path = self._part(unit)
-        draft = beside(path, "part")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            rows.to_parquet(draft, index=False)
-            draft.replace(path)
+            write_table(rows, path)
         path.with_suffix(".json").unlink(missing_ok=True)
 
     def write_failure(self, unit: Unit, error: str, detail: str = "") -> None:
@@ -122,10 +114,8 @@ class Results:
         parts = [pd.read_parquet(self._part(unit)) for unit in self.units() if self.done(unit)]
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
         path = self.path / "metrics.parquet"
-        draft = beside(path, "part")
         with writing(path):
-            table.to_parquet(draft, index=False)
-            draft.replace(path)
+            write_table(table, path)
         return table
 
     def table(self) -> pd.DataFrame:
@@ -139,8 +129,8 @@ class Results:
         path = self.path / "metrics.parquet"
         table = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
         if table.empty:
-            problem = "holds no result yet" if self.config else ""
-            raise InputError(self.path, problem, "let `sitsfuse benchmark` finish")
+            methods = ", ".join(self.config["methods"])
+            raise InputError(self.path, f"holds no result of {methods} yet", "let `sitsfuse benchmark` finish")
         return table
 
     def failures(self) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def stratify(
     for _ in stream(lambda w: finite_image(image, w), collect, shape, side=BLOCK, reach=1, workers=workers):
         pass
     window = window or (slice(0, shape[0]), slice(0, shape[1]))
-    outer, _ = grown(window, 1, shape)
+    outer = grown(window, 1, shape)
     steep, known = gradient(*finite_image(image, outer), mode)
     return classify(steep, known, Thresholds.of(magnitudes))[within(window, outer)]
 

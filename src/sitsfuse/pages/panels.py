@@ -14,7 +14,8 @@ import xarray as xr
 
 from ..figure import INVALID, Stretch, busiest, require_matplotlib
 from ..grid import Window
-from ..results import STANDARD, Results, Unit
+from ..protocols import STANDARD
+from ..results import Results, Unit
 from ..series import geobox
 from .page import FONT, colour, number, picture
 from .viewer_pictures import encode

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..figure import GAMMA
-from ..results import STANDARD, Results
+from ..protocols import STANDARD
+from ..results import Results
 from .page import counted, number
 from .palette import styles, swatch
 from .viewer_entries import OBSERVED, Plan, entry, evenly, sheets, still

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from ..metrics import ndvi
-from ..results import STANDARD, Results, Unit
+from ..protocols import STANDARD
+from ..results import Results, Unit
 from ..series import geobox
 from .page import printable
 from .viewer_pictures import BoolArray, ByteArray, Code, FloatArray, Sheet, encode_difference, fill, halve
