@@ -204,7 +204,7 @@ def test_there_must_be_results(tmp_path):
         report(tmp_path / "nowhere")
     results = make_results(tmp_path / "r", sites=1, samples=False)
     (results.path / "metrics.parquet").unlink()
-    with pytest.raises(InputError, match="holds no result yet"):
+    with pytest.raises(InputError, match="holds no result of temporal"):
         report(results.path)
 
 

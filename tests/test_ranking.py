@@ -230,3 +230,29 @@ def test_summary_is_the_mean_over_the_dates(results, scores):
     lost = found.query("site == 'arm' and ratio == 5 and method == 'carn'")
     assert set(lost["dates"]) == {3}
     assert list(found.columns) == ["site", "ratio", "method", "band", "stratum", "dates", "rmse", "structural"]
+
+
+def test_sites_of_a_ratio_may_lack_bands():
+    """At a ratio what is there counts, over all ratios what is there at each."""
+    rows = [
+        {"site": site, "date": "2019-05-01", "ratio": ratio, "protocol": "standard", "method": m, "band": b,
+         "stratum": "all", "metric": metric, "value": 0.1, "seconds": 1.0, "peak_rss": 1.0, "megapixels": 1.0,
+         "same_day": True, "nearest_guide": 3.0, "target": "t"}
+        for site, ratio, bands in (("a", 5.0, ("red", "ndvi", "all")), ("b", 1.5, ("swir16", "all")))
+        for b in bands
+        for m in ("x", "y")
+        for metric in ("rmse", "ce90", "structural")
+    ]  # fmt: skip
+    scores = Scores.of(pd.DataFrame(rows))
+    assert [m.key for m in scores.headline(5.0)] == [
+        ("rmse", "all", "all"),
+        ("ce90", "ndvi", "all"),
+        ("structural", "red", "all"),
+    ]
+    assert [m.key for m in scores.headline(1.5)] == [
+        ("rmse", "all", "all"),
+        ("ce90", "all", "all"),
+        ("structural", "all", "all"),
+    ]
+    assert scores.headline() == scores.headline(1.5)
+    assert len(ranking(scores, 1.5).places) == 2

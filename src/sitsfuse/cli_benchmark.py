@@ -148,7 +148,7 @@ def report(
 
 
 def _digest(table: pd.DataFrame) -> str:
-    """Mean over sites and dates of what matters most, per ratio, protocol and method."""
+    """Mean over sites and dates of what matters most, per ratio, protocol and method, the best first."""
     if table.empty:
         return "no prediction succeeded"
     shown = {
@@ -169,7 +169,7 @@ def _digest(table: pd.DataFrame) -> str:
     columns["seconds"] = units.groupby(index, sort=False)["seconds"].mean()
     import pandas as pd
 
-    wide = pd.DataFrame(columns).reset_index()
+    wide = pd.DataFrame(columns).reset_index().sort_values(["ratio", "protocol", "RMSE"])
     if wide["protocol"].nunique() == 1:
         wide = wide.drop(columns="protocol")
     return wide.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="")

@@ -205,7 +205,7 @@ def ranking(
     A method is compared if it has at least half of the pairs of the method that has most; a pair is compared if all
     those methods have all measures of it. The best of a measure is the method with the best mean.
     """
-    measures = tuple(measures) or tuple(scores.headline()) or HEADLINE
+    measures = tuple(measures) or tuple(scores.headline(ratio)) or HEADLINE
     at = scores.at(ratio)
     cube: Array = np.stack([scores.get(m, protocol)[at] for m in measures], axis=-1)
     there: npt.NDArray[np.bool_] = np.asarray(np.isfinite(cube).all(axis=-1), bool)

@@ -165,13 +165,18 @@ class Scores:
             return np.ones(len(self.pairs), bool)
         return np.asarray(np.isclose(self.pairs["ratio"].to_numpy(float), ratio), bool)
 
-    def headline(self) -> list[Measure]:
-        """Measures to compare methods by: those usual, as far as they are there, in the red band or else the first."""
+    def headline(self, ratio: float | None = None) -> list[Measure]:
+        """Measures to compare methods by, at a ratio or over all: those usual, as far as they are there.
+
+        Where a band is not there, of all bands or else of the first: sites of one ratio may have other bands than
+        those of another.
+        """
         found = []
+        parts = [self.at(r) for r in (self.ratios if ratio is None else [ratio])]
         for measure in HEADLINE:
-            bands = [measure.band, *(self.bands if measure.band == "red" else ["all", *self.bands])]
+            bands = [measure.band, "all", *self.bands]
             near = (Measure(measure.metric, b) for b in bands)
-            found += [m for m in near if np.isfinite(self.get(m)).any()][:1]
+            found += [m for m in near if all(np.isfinite(self.get(m)[at]).any() for at in parts)][:1]
         return list(dict.fromkeys(found))
 
 

@@ -164,6 +164,8 @@ def draw_spread(axes: Axes, spread: Spread, styles: Mapping[str, Style], *, name
         if values is None:
             continue
         there = np.flatnonzero(np.isfinite(values).any(axis=0))
+        if not there.size:
+            continue
         # (percentile, method)
         low, first, middle, last, high = np.nanpercentile(values[:, there], WHISKERS, axis=0)
         ends += [low[strong[there]], high[strong[there]]]

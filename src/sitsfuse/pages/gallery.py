@@ -93,8 +93,11 @@ def draw(
 
 def _courses(config: Mapping[str, Any], scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
     """Per ratio, a row per site of the measures against the date."""
-    measures = [m for m in (NDVI, EDGES) if m in scores.headline()] or scores.headline()[:2]
     for ratio in scores.ratios:
+        usual = scores.headline(ratio)
+        measures = (
+            [NDVI, EDGES] if {NDVI, EDGES} <= {*usual} else [m for m in usual if m.metric in ("rmse", EDGES.metric)]
+        )
         rows, shown = [], []
         for site in scores.sites:
             held = np.flatnonzero(scores.at(ratio) & (scores.pairs["site"] == site).to_numpy())
@@ -135,7 +138,7 @@ def _spreads(scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
         at = scores.at(ratio)
         same = at & scores.pairs["same_day"].to_numpy(bool)
         rows = same if same.any() else at
-        main = [m for m in scores.headline() if m.metric != "sam"]
+        main = [m for m in scores.headline(ratio) if m.metric != "sam"]
         every = []
         for metric in DISTRIBUTED:
             held = [Measure(metric, b) for b in scores.bands]
