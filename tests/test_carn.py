@@ -18,7 +18,7 @@ from sitsfuse.degrade import down, up, up_mask
 from sitsfuse.engine import fuse
 from sitsfuse.errors import InputError
 from sitsfuse.grid import tile_window
-from sitsfuse.methods import Tile, carn_network, make_method
+from sitsfuse.methods import Tile, carn_network, make_method, rehearsal
 from sitsfuse.methods.base import read
 from sitsfuse.methods.carn import CARN, lr_reach
 from sitsfuse.methods.carn_model import load_model
@@ -207,7 +207,7 @@ def predicted(predictor, tree, window):
 
 def assert_tiles_are_the_whole(method, tree, places):
     pair = pair_of(tree)
-    predictor = method.fit(tree, np.datetime64(ONE[0]))
+    predictor = method.prepare(tree, np.datetime64(ONE[0]))
     everything = tuple(slice(0, n) for n in pair.hr.shape)
     whole = predicted(predictor, tree, tile_window(pair, everything, 0))
     halo = method.halo(pair.ratio)
@@ -346,7 +346,9 @@ def test_without_correction_it_is_the_networks_image(tmp_path):
     np.testing.assert_array_equal(ok, up_mask(valid, pair))
 
 
-def test_the_uncertainty_is_what_the_card_says(tmp_path):
+def test_the_uncertainty_is_what_the_card_says(tmp_path, monkeypatch):
+    # Before it is calibrated.
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
     tree = scenes.site()
     rough = fuse(tree, method="spatial", dates=ONE)["uncertainty"].values
     np.testing.assert_allclose(run(tree, network(tmp_path))["uncertainty"].values, rough, rtol=1e-6)
@@ -356,7 +358,9 @@ def test_the_uncertainty_is_what_the_card_says(tmp_path):
     np.testing.assert_allclose(found[:, 1], 0.02 + 0 * rough[:, 1], rtol=1e-5)
 
 
-def test_no_guide_is_needed(tmp_path):
+def test_no_guide_is_needed(tmp_path, monkeypatch):
+    # Nor that there is one, to calibrate the uncertainty.
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
     folder, tree = network(tmp_path), scenes.site()
     alone = target_alone(group(tree, "target"), 5.0)
     found, wanted = run(alone, folder), run(tree, folder)

@@ -167,7 +167,7 @@ def test_each_guide_is_predicted_by_the_others_and_by_its_own_degraded_version(t
     monkeypatch.setattr(carn_ddi, "NEAREST", 1)
     tree, folder = scenes.site(guides=(0, 12, 30), cloudy=0.3, seed=6), network(tmp_path)
     guide, pair = group(tree, "guide"), pair_of(tree)
-    gaps, mine, theirs = rehearse(guide, pair, CARN(str(folder), device="cpu").fit(tree, DATE), DATE, 0)
+    gaps, mine, theirs = rehearse(guide, pair, CARN(str(folder), device="cpu").prepare(tree, DATE), DATE, 0)
     # The guide next to day 14 is that of day 12. A site on which it is the target to predict, by the two others:
     values, valid = guide["reflectance"].values[1], guide["valid"].values[1]
     low, seen = down(values, valid, pair)
@@ -196,7 +196,7 @@ def test_guides_that_say_nothing_give_way(tmp_path):
     unrelated = scenes.change(tree, guide=lambda s: s.assign(reflectance=(s["reflectance"].dims, other)))
     halves = []
     for site in (steady, unrelated):
-        carn = CARN(str(folder), device="cpu").fit(site, DATE)
+        carn = CARN(str(folder), device="cpu").prepare(site, DATE)
         halves.append(best_half(*rehearse(group(site, "guide"), pair_of(site), carn, DATE, 0)))
     assert halves[0] == math.inf
     assert halves[1] < 100
@@ -208,7 +208,7 @@ def test_guides_that_say_nothing_give_way(tmp_path):
 
 def test_clouds_in_the_guides_do_not_enter_the_rehearsal(tmp_path):
     tree, folder = scenes.site(seed=5), network(tmp_path)
-    carn = CARN(str(folder), device="cpu").fit(tree, DATE)
+    carn = CARN(str(folder), device="cpu").prepare(tree, DATE)
     first = rehearse(group(tree, "guide"), pair_of(tree), carn, DATE, 0)
     assert first[0].size
     for wild in (np.nan, 1e6):
@@ -227,7 +227,7 @@ def test_a_tile_is_a_piece_of_the_whole(tmp_path, ratio, offset):
         n=int(130 * ratio), ratio=ratio, offset=offset, guides=(0, 22), targets=(14,), cloudy=0.3, mtf=0.1
     )
     method = CARNDDI(model=str(folder), device="cpu")
-    carn = CARN(str(folder), device="cpu").fit(tree, DATE)
+    carn = CARN(str(folder), device="cpu").prepare(tree, DATE)
     predictor, pair = CARNDDIPredictor(plain_ddi(tree), carn, 30.0), pair_of(tree)
 
     def predict(window):

@@ -92,8 +92,8 @@ def test_mixing():
     assert refuted.verdict == REFUTED
     assert "Worse: efast at ×5 in RMSE and efast at ×5 in CE90 NDVI" in refuted.evidence
     assert judged(a_run(good | {"efast": (2, 1)}))[3].verdict == UNDECIDED
-    # Spatial interpolation mixes nothing: however bad, it does not count.
-    assert judged(a_run(good | {"spatial": (9, 9)}))[3].verdict == CONFIRMED
+    # Spatial interpolation and super-resolution mix nothing: however bad, they do not count.
+    assert judged(a_run(good | {"spatial": (9, 9), "carn": (9, 9)}))[3].verdict == CONFIRMED
     assert judged(a_run({"ddi": (1, 1)}))[3].verdict == UNTESTABLE
 
 

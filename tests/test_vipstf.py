@@ -6,7 +6,7 @@ import scenes
 
 from sitsfuse.degrade import down, up_mask
 from sitsfuse.engine import fuse
-from sitsfuse.methods import Tile, pairs
+from sitsfuse.methods import Tile, pairs, rehearsal
 from sitsfuse.methods.difference import spread_residual
 from sitsfuse.methods.gapless import WEAK, AllDates, without_gaps
 from sitsfuse.methods.vipstf import VIPSTF
@@ -119,7 +119,9 @@ def test_by_default_the_window_is_13_lr_pixels():
     assert given.equals(default)
 
 
-def test_the_uncertainty_is_the_local_residual_times_what_it_leaves_at_hr():
+def test_the_uncertainty_is_the_local_residual_times_what_it_leaves_at_hr(monkeypatch):
+    # Before it is calibrated.
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
     tree = scenes.site(seed=7, cloudy=0.5, noise=0.01)
     pair = pair_of(tree)
     fine, some, coarse, ok, _, _, _ = slow_gapless(tree, np.datetime64(DAY[0]))
@@ -191,7 +193,7 @@ def test_the_weights_come_from_the_sample_windows(monkeypatch):
     mix = scenes.change(tree, target=lambda s: s.assign(reflectance=s["reflectance"] * 0 + wild))
     monkeypatch.setattr(pairs, "SAMPLE_BLOCKS", 2)
     monkeypatch.setattr(pairs, "SAMPLE_SIDE", 20)
-    predictor = VIPSTF(ridge=0.0).fit(mix, np.datetime64(DAY[0]))
+    predictor = VIPSTF(ridge=0.0).prepare(mix, np.datetime64(DAY[0]))
     virtual = np.einsum("tb,tbyx->byx", predictor.weights, guide) + predictor.level[:, None, None]
     np.testing.assert_allclose(virtual, mixed, rtol=0, atol=1e-4)
 
@@ -204,9 +206,9 @@ def test_many_guides_and_few_pixels_lean_on_time():
     prior = AllDates.of(rare, np.datetime64(DAY[0])).prior
     np.testing.assert_allclose(prior, [0, 0.6, 0.4, 0, 0], atol=1e-6)
     # One pixel tells the level and nothing of the weights.
-    predictor = VIPSTF().fit(rare, np.datetime64(DAY[0]))
+    predictor = VIPSTF().prepare(rare, np.datetime64(DAY[0]))
     np.testing.assert_allclose(predictor.weights, np.repeat(prior[:, None], 2, axis=1), atol=1e-6)
-    strong = VIPSTF(ridge=1e9).fit(tree, np.datetime64(DAY[0]))
+    strong = VIPSTF(ridge=1e9).prepare(tree, np.datetime64(DAY[0]))
     np.testing.assert_allclose(strong.weights, np.repeat(prior[:, None], 2, axis=1), atol=1e-5)
 
 
@@ -238,7 +240,7 @@ def test_an_observed_image_stands_for_a_guide_only_where_that_has_no_gap():
 
 def test_the_choices_name_the_weights():
     tree = scenes.site(seed=1, guides=(0, 20, 60), targets=(0, 10))
-    choices = VIPSTF().fit(tree, np.datetime64(scenes.day(10))).choices
+    choices = VIPSTF().prepare(tree, np.datetime64(scenes.day(10))).choices
     assert choices["lr_at_guides"] == ["target, degraded guide in its gaps", "degraded guide", "degraded guide"]
     assert np.shape(choices["weights"]) == (3, 2)
     assert np.shape(choices["level"]) == (2,)

@@ -54,10 +54,15 @@ class Tile:
 class Predictor(Protocol):
     """Predicts one date, tile by tile. Pure and pickleable: it travels to a cluster's workers."""
 
-    guides: Times
-    """Dates of the guides that a tile must hold."""
-    targets: Times
-    """Dates of the target images that a tile must hold."""
+    @property
+    def guides(self) -> Times:
+        """Dates of the guides that a tile must hold."""
+        ...
+
+    @property
+    def targets(self) -> Times:
+        """Dates of the target images that a tile must hold."""
+        ...
 
     @property
     def choices(self) -> Mapping[str, Any]:
@@ -71,7 +76,8 @@ class Predictor(Protocol):
         -------
         xarray.Dataset
             ``reflectance(band, y, x)`` float32, NaN where invalid; ``valid(y, x)`` bool; ``uncertainty(band, y, x)``
-            float32, one standard deviation of the error in reflectance; ``filled(y, x)`` bool, valid without a clear
+            float32, one standard deviation of the error in reflectance, such that 90 % of the errors lie within 1.645
+            of it; ``filled(y, x)`` bool, valid without a clear
             target pixel; and the diagnostics that the tile asks for.
         """
         ...

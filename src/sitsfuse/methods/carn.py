@@ -19,11 +19,12 @@ from ..series import group, mtf, pair_of
 from .base import BoolArray, FloatArray, Tile, Times, result
 from .carn_model import RUNTIMES, Model, load_model
 from .difference import correct, residual_halo
+from .rehearsal import Rehearsed
 from .spatial import local_deviation
 
 
 @dataclass(frozen=True)
-class CARN:
+class CARN(Rehearsed):
     """Super-resolution of the target alone, by a network that was trained on other images: no guide is read.
 
     ``P = C_p↑ + details``, the details from a cascading residual network, which gives them on the LR grid divided by
@@ -65,7 +66,7 @@ class CARN:
         reach = max((lr_reach(card) for card in cards), default=0)
         return math.ceil(reach * ratio) + self.iterations * residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> CARNPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> CARNPredictor:
         """Load the model and see that it fits the site.
 
         Raises

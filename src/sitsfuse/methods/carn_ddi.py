@@ -14,6 +14,7 @@ from ..degrade import down
 from ..grid import GridPair, Window
 from ..series import group, pair_of
 from ..timeline import days, effective_gap, temporal_weights
+from . import rehearsal
 from .base import FloatArray, Tile, Times, read, result
 from .carn import CARN, CARNPredictor
 from .ddi import DDI, DDIPredictor
@@ -70,11 +71,11 @@ class CARNDDI(DDI):
 
     def fit(self, site: xr.DataTree, date: np.datetime64) -> CARNDDIPredictor:  # type: ignore[override]
         """Load the model, train DDI for one date, and rehearse the weight; see `DDI.fit`."""
-        carn = self._carn().fit(site, date)
+        carn = self._carn().prepare(site, date)
         ddi = super().fit(site, date)
         gaps, mine, theirs = rehearse(group(site, "guide"), pair_of(site), carn, date, self.seed)
         half = best_half(gaps, mine, theirs) * gain(ddi) * CAUTION
-        return CARNDDIPredictor(ddi, carn, half)
+        return CARNDDIPredictor(ddi, carn, half, rehearsal.rehearse(self._carn().prepare, site, date))
 
     def _carn(self) -> CARN:
         return CARN(self.model, runtime=self.runtime, device=self.device)
@@ -88,6 +89,8 @@ class CARNDDIPredictor:
     carn: CARNPredictor
     half: float
     """Gap between guides, in days, at which both weigh the same."""
+    calibration: rehearsal.Calibration | None = None
+    """Of CARN's uncertainty."""
 
     @property
     def guides(self) -> Times:
@@ -114,6 +117,8 @@ class CARNDDIPredictor:
         own = np.nan_to_num(guided["reflectance"].values)
         deviation = np.nan_to_num(guided["uncertainty"].values)
         alone = np.nan_to_num(self.carn.uncertainty(*tile.target_arrays(), tile.grids))
+        if self.calibration is not None:
+            alone = self.calibration(alone, ~ok, math.inf)
         extra = {"weight": guided["weight"] * (1 - share)} if "weight" in guided else {}
         return result(
             tile,

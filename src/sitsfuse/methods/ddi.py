@@ -18,7 +18,10 @@ from ..errors import InputError
 from ..series import group, mtf, pair_of
 from ..timeline import days, temporal_weights
 from . import ddi_select
+from ._calibration import Array, lasting_difference, local_square
 from .base import BoolArray, FloatArray, Tile, Times, result
+from .ddi_linear import Linear
+from .ddi_uncertainty import Evidence, error_models
 from .difference import correct, residual_halo, spread_residual
 from .temporal import temporal_spread, weighted_sum
 
@@ -29,6 +32,8 @@ CHUNK = 1 << 11
 """Pixels predicted at once: their activations stay in the processor's cache."""
 SCREENING = 0.25
 """Share of the training steps after which heads and decays are compared."""
+LINEAR_PIXELS = 8000
+"""Most LR pixels that the networks' linear cousin is fitted to."""
 FEWEST_PIXELS = 50
 """LR pixels below which no network is trained."""
 
@@ -46,6 +51,13 @@ class DDI:
     Blocks of LR pixels are held out in turn, one network per fold, and the mean of the networks predicts. The
     held-out pixels choose the head, the weight decay and how far to move from temporal interpolation towards the
     network (`alpha`); guides held out in turn say how much of an LR residual the HR sensor confirms (`strength`).
+
+    The uncertainty is calibrated so that 90 % of the errors lie within 1.645 of it; errors have heavy tails, so the
+    largest of them lie further out than those of a normal distribution. Its level comes from the held-out LR pixels of
+    the date, less the LR image's noise. Left-out guides say how much larger errors are in HR details than at LR, and
+    how much noise guides bring in; what the networks disagree on and the residual around a pixel say where. What the
+    two sensors lastingly differ by counts as well; what they differ by on one date does not: nothing shows it. See
+    `ddi_uncertainty`.
 
     References
     ----------
@@ -172,6 +184,22 @@ class DDI:
             "temporal_error": round(trial.base_error, 5),
             "training_pixels": int(ok.sum()),
         }
+        some = samples.guides[:, :, :CHUNK], samples.valid[:, :CHUNK]
+        fine = windows.fine if windows.fine[1].size else some
+        weights, fine_spread = _at_hr(ensemble.to(device), fine, offsets, trial.alpha)
+        evidence = Evidence(
+            ok,
+            trial.left,
+            _linear_errors(samples, target),
+            trial.spread,
+            fine_spread,
+            weights,
+            strength,
+            lasting_difference(
+                windows.guide, windows.guide_valid, plain.guides, windows.series, windows.series_valid, windows.times
+            ),
+            windows.details,
+        )
         return DDIPredictor(
             plain.guides,
             plain.targets,
@@ -180,8 +208,7 @@ class DDI:
             tuple(float(s) for s in strength),
             ensemble,
             trial.alpha,
-            ddi_select.at_hr(trial.clear_model, windows.detail),
-            ddi_select.at_hr(trial.cloudy_model, windows.detail),
+            *error_models(evidence),
             device,
             choices,
         )
@@ -201,7 +228,7 @@ class DDIPredictor:
     alpha: float = 0.0
     """How far to move from temporal interpolation (0) to the networks (1)."""
     clear_model: FloatArray | None = None
-    """(B, 3): squared error under a clear target from spread², local residual² and a constant."""
+    """(B, 3): variance of the error under a clear target from spread², local residual² and a constant."""
     cloudy_model: FloatArray | None = None
     """(B, 3): the same where no residual is known (its second column is 0)."""
     device: str = "cpu"
@@ -223,12 +250,13 @@ class DDIPredictor:
         """Predict a tile; see `base.Predictor`. Diagnostic ``weight``: (guide_time, band, y, x) float32."""
         values, valid = tile.guide_arrays()
         target, clear = tile.target_arrays()
-        prior = temporal_weights(valid, days(self.guides, self.targets[0]))
+        offsets = days(self.guides, self.targets[0])
+        prior = temporal_weights(valid, offsets)
         any_valid = np.asarray(valid.any(axis=0))
         want = "weight" in tile.diagnostics
         if self._loaded is None:
             image = weighted_sum(prior, values)
-            spread = temporal_spread(values, valid, prior)
+            spread = temporal_spread(values, valid, prior, offsets)
             weights = np.repeat(prior[:, None], values.shape[1], axis=1) if want else None
         else:
             image, spread, weights = blend(self._loaded, values, valid, prior, self.alpha, want)
@@ -250,7 +278,7 @@ class DDIPredictor:
         if self.clear_model is None or self.cloudy_model is None:
             local = np.abs(spread_residual(np.abs(misfit), known, tile.grids))
             return np.where(seen, local, spread)
-        square = spread_residual(ddi_select.local_square(misfit, known), known, tile.grids)
+        square = spread_residual(local_square(misfit, known), known, tile.grids)
         inputs = (spread**2, np.clip(square, 0, None), np.float32(1))
         total = np.zeros_like(spread)
         for i, part in enumerate(inputs):
@@ -330,3 +358,27 @@ def _held_out(
         held[:, part], scatter[:, part] = one, (two - three) * math.sqrt((1 - 1 / k) / 2) if k > 2 else 0
         spread[:, part] = each.std(axis=0)
     return held, scatter, spread
+
+
+def _linear_errors(samples: Samples, target: FloatArray) -> npt.NDArray[np.float64]:
+    """(B, n) errors of the networks' linear cousin at LR pixels that it is not fitted to, one by one."""
+    some = slice(None, None, -(-target.shape[-1] // LINEAR_PIXELS))
+    truth = target[:, some]
+    return truth - Linear.fit(samples.guides[:, :, some], samples.valid[:, some], truth).held_out
+
+
+def _at_hr(
+    loaded: LoadedEnsemble, fine: tuple[FloatArray, BoolArray], offsets: npt.NDArray[np.float64], alpha: float
+) -> tuple[Array, FloatArray]:
+    """At M HR pixels: (B,) mean sum of the squares of the guides' weights; (B, M) standard deviation of the networks.
+
+    Parameters
+    ----------
+    fine
+        (T, B, M) and (T, M), the guides there, 0 where invalid, and their validity.
+    """
+    values, valid = fine
+    prior = temporal_weights(valid, offsets)
+    spread = np.float32(alpha) * loaded.predict(values, valid, prior).std(axis=0)
+    weights = prior[:, None] + np.float32(alpha) * (loaded.weights(values, valid, prior) - prior[:, None])
+    return (weights.astype(np.float64) ** 2).sum(axis=0).mean(axis=-1), spread

@@ -11,20 +11,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from scipy import ndimage, optimize
 
-from ..degrade import down, down_halo, up
+from ..degrade import down, down_halo, up_mask
 from ..grid import GridPair, Window
 from ..series import index_of, mtf
 from ..timeline import days, interpolate
+from ._calibration import high_pass
 from .base import BoolArray, FloatArray, Times, read
+from .ddi_linear import Linear
+from .ddi_uncertainty import Details, WindowDetails, window_details
 
 WINDOW = 64
 """Side of a training window, in LR pixels."""
 TIE = 0.1
 """Relative difference of held-out errors below which two heads count as equally good."""
 DETAIL_WINDOWS = 4
-"""Windows on which `Windows.detail` is measured."""
+"""Windows on which `Windows.details` are measured."""
+FINE_PIXELS = 1000
+"""Most HR pixels of a window of which the guides are kept."""
 REHEARSAL_DAYS = 10.0
 """Longest gap between a guide and the nearest target image for the guide to take part in `rehearse`."""
 REHEARSAL_PIXELS = 100
@@ -51,8 +55,10 @@ class Windows:
     """(S, W, y, x)."""
     times: Times
     """(S,) their dates."""
-    detail: FloatArray
-    """(B,) how much larger changes are in the details that LR does not show than in the finest that it shows."""
+    details: Details
+    """What left-out guides say of errors at HR."""
+    fine: tuple[FloatArray, BoolArray]
+    """(T, B, M) and (T, M): guides and their validity at some HR pixels."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +71,10 @@ class Trial:
     """The same for temporal interpolation."""
     alpha: float
     """Best share of the networks."""
-    clear_model: FloatArray
-    """(B, 3), see `DDIPredictor.clear_model`."""
-    cloudy_model: FloatArray
-    """(B, 3)."""
+    left: FloatArray
+    """(B, N) error of the held-out pixels."""
+    spread: FloatArray
+    """(B, N) standard deviation of the networks there, as far as they are followed."""
 
 
 def read_windows(
@@ -87,7 +93,9 @@ def read_windows(
     cells = _cells(pair)
     order = np.random.default_rng(seed).permutation(len(cells)) if len(cells) * WINDOW**2 > most else range(len(cells))
     parts: list[tuple[FloatArray, BoolArray, FloatArray, BoolArray]] = []
-    scales: list[npt.NDArray[np.float64]] = []
+    details: list[WindowDetails] = []
+    pixels: list[tuple[FloatArray, BoolArray]] = []
+    offsets = days(guide["time"].values, date)
     found = 0
     for i in order:
         if found >= most:
@@ -100,8 +108,10 @@ def read_windows(
         block, window = read(guide, hr), read(target, (rows, cols), times)
         grids = pair.crop(hr, (rows, cols))
         values, valid = down(block["reflectance"].values, block["valid"].values, grids, mtfs)
-        if len(scales) < DETAIL_WINDOWS:
-            scales.append(_change_sizes(block["reflectance"].values, block["valid"].values, values, valid, grids))
+        if len(details) < DETAIL_WINDOWS:
+            fine = block["reflectance"].values, block["valid"].values
+            details.append(window_details(*fine, values, valid, grids, mtfs, offsets))
+            pixels.append(_some_pixels(*fine, up_mask(window["valid"].values[at], grids)))
         parts.append((values, valid, window["reflectance"].values, window["valid"].values))
         found += clear
     if not parts:
@@ -110,7 +120,17 @@ def read_windows(
     valid, series_valid = (_stack([p[k] for p in parts]).astype(bool) for k in (1, 3))
     clean = np.where(valid[:, None], values, np.float32(0))
     usable = series_valid[at] & valid.any(axis=0)
-    return Windows(clean, valid, series[at], usable, series, series_valid, times, _detail(np.concatenate(scales)))
+    fine_pixels = np.concatenate([v for v, _ in pixels], axis=-1), np.concatenate([v for _, v in pixels], axis=-1)
+    return Windows(clean, valid, series[at], usable, series, series_valid, times, Details.of(details), fine_pixels)
+
+
+def _some_pixels(values: FloatArray, valid: BoolArray, clear: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """At most `FINE_PIXELS` evenly spread pixels under a clear target, (T, B, M) and (T, M); 0 where invalid."""
+    flat, ok = values.reshape(*values.shape[:2], -1), valid.reshape(len(valid), -1)
+    known = np.flatnonzero(ok.any(axis=0) & clear.ravel())
+    known = known[:: max(1, -(-len(known) // FINE_PIXELS))]
+    ok = ok[:, known]
+    return np.where(ok[:, None], flat[:, :, known], np.float32(0)), ok
 
 
 def block_folds(usable: BoolArray, k: int, block: int, seed: int) -> npt.NDArray[np.intp]:
@@ -179,20 +199,12 @@ def judge(
     power = float((offered**2).sum() - (high_pass(scatter / scale, usable) ** 2).sum())
     alpha = float(np.clip((wanted * offered).sum() / power, 0, 1)) if power > 0 else 0.0
     left = wanted - alpha * offered
-    error = target - base - alpha * (held - base)
-    detail = left * scale
-    local = np.stack([_on(usable, e) for e in error])
-    square = local_square(local, usable)[:, usable]
-    clear, cloudy = [], []
-    for b in range(len(target)):
-        clear.append(_variance_model((alpha * spread[b]) ** 2, square[b], detail[b]))
-        cloudy.append(_variance_model((alpha * spread[b]) ** 2, np.zeros_like(square[b]), error[b]))
     return Trial(
         float(np.sqrt((left**2).mean())),
         float(np.sqrt((wanted**2).mean())),
         alpha,
-        np.array(clear, np.float32),
-        np.array(cloudy, np.float32),
+        target - base - np.float32(alpha) * (held - base),
+        np.float32(alpha) * spread,
     )
 
 
@@ -229,9 +241,9 @@ def rehearse(windows: Windows, guide_times: Times) -> FloatArray:
         ok = windows.guide_valid[k] & seen & windows.guide_valid[others].any(axis=0)
         if ok.sum() < REHEARSAL_PIXELS:
             continue
-        x = _regressors(windows.guide[others][:, :, ok], windows.guide_valid[others][:, ok])
         target, truth = image[:, ok].T.astype(np.float64), windows.guide[k][:, ok].T.astype(np.float64)
-        fitted = _ridge(x, target)
+        linear = Linear.fit(windows.guide[others][:, :, ok], windows.guide_valid[others][:, ok], target.T)
+        fitted = linear.fitted.T
         r, e = target - fitted, truth - fitted
         off = np.abs(r - e - np.median(r - e, axis=0))
         near = off <= OUTLIER * np.median(off, axis=0)
@@ -240,107 +252,6 @@ def rehearse(windows: Windows, guide_times: Times) -> FloatArray:
     if not slopes:
         return np.ones(b, np.float32)
     return np.asarray(np.clip(np.max(slopes, axis=0), 0, 1), np.float32)
-
-
-def high_pass(error: npt.NDArray[np.floating], usable: BoolArray) -> FloatArray:
-    """Remove from (B, N) errors what 2×2 LR pixels show: the mean over 3×3 with weights 1 2 1."""
-    weight = _smooth(usable.astype(np.float32))
-    out = np.empty_like(error, np.float32)
-    for b, plane in enumerate(error):
-        image = _on(usable, plane)
-        out[b] = (image - _smooth(image) / np.maximum(weight, 1e-6))[usable]
-    return out
-
-
-def local_square(misfit: FloatArray, known: BoolArray) -> FloatArray:
-    """Mean of the squared residual over 3×3 LR pixels with weights 1 2 1; (B, ..., y, x)."""
-    weight = np.maximum(_smooth(known.astype(np.float32)), 1e-6)
-    return np.stack([_smooth(np.where(known, plane**2, 0).astype(np.float32)) / weight for plane in misfit])
-
-
-def at_hr(model: FloatArray, detail: FloatArray) -> FloatArray:
-    """A variance model (B, 3) that was found at LR, for HR pixels.
-
-    An error is a change that was not foreseen, and it grows from LR to HR details as changes between guides do. The
-    networks' spread is known at HR itself.
-    """
-    return model * np.stack([np.ones_like(detail), detail**2, detail**2], axis=1)
-
-
-def _smooth(image: FloatArray) -> FloatArray:
-    kernel = np.array([0.25, 0.5, 0.25], np.float32)
-    for axis in (-2, -1):
-        image = ndimage.convolve1d(image, kernel, axis=axis, mode="constant")
-    return image
-
-
-def _on(usable: BoolArray, values: npt.NDArray[np.floating]) -> FloatArray:
-    image = np.zeros(usable.shape, np.float32)
-    image[usable] = values
-    return image
-
-
-def _variance_model(spread: FloatArray, square: FloatArray, error: npt.NDArray[np.floating]) -> FloatArray:
-    """Non-negative coefficients of squared error on spread², local residual² and 1."""
-    columns = np.stack([spread, square, np.full_like(spread, (error**2).mean())], axis=1).astype(np.float64)
-    size = np.maximum(np.sqrt((columns**2).mean(axis=0)), 1e-20)
-    # Weighted by the inverse of a first guess: squared errors scatter in proportion to their size.
-    wish = (error**2).astype(np.float64)
-    trust = 1 / np.maximum(columns.sum(axis=1), 1e-12)
-    found, _ = optimize.nnls(columns / size * trust[:, None], wish * trust)
-    found = found / size
-    found[2] *= (error**2).mean()
-    return np.asarray(found, np.float32)
-
-
-def _regressors(guide: FloatArray, valid: BoolArray) -> npt.NDArray[np.float64]:
-    """(N, T*B + T): guides, standardised per band and 0 where invalid, and their validity; each column centred."""
-    t, b, n = guide.shape
-    out = np.empty((n, t * b + t))
-    for band in range(b):
-        known = guide[:, band][valid]
-        centre, scale = known.mean(), max(float(known.std()), 1e-6)
-        out[:, band : t * b : b] = (np.where(valid, guide[:, band] - centre, 0) / scale).T
-    out[:, t * b :] = valid.T
-    return np.asarray(out - out.mean(axis=0))
-
-
-def _ridge(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The fitted values of a ridge regression of y on centred x; the mean of y is not penalised."""
-    mean = y.mean(axis=0)
-    gram = x.T @ x
-    gram.flat[:: len(gram) + 1] += 1e-2 * np.trace(gram) / len(gram)
-    return np.asarray(x @ np.linalg.solve(gram, x.T @ (y - mean)) + mean)
-
-
-def _change_sizes(
-    values: FloatArray, valid: BoolArray, coarse: FloatArray, coarse_valid: BoolArray, grids: GridPair
-) -> npt.NDArray[np.float64]:
-    """Size of the changes between successive guides: (pairs, 2, B), at HR below LR and at LR below 2×2 LR pixels.
-
-    A size is the 68th percentile of the absolute value, a standard deviation that clouds do not disturb.
-    """
-    smooth, ok = up(coarse, coarse_valid, grids)
-    detail = values - smooth
-    ok &= valid
-    out = []
-    for k in range(len(values) - 1):
-        fine, rough = ok[k] & ok[k + 1], coarse_valid[k] & coarse_valid[k + 1]
-        if rough.sum() < REHEARSAL_PIXELS:
-            continue
-        change = np.where(rough, coarse[k + 1] - coarse[k], np.float32(0))
-        lost = (detail[k + 1] - detail[k])[:, fine]
-        kept = high_pass(change[:, rough], rough[None])
-        out.append([np.quantile(np.abs(a), 0.683, axis=1) for a in (lost, kept)])
-    return np.array(out).reshape(len(out), 2, values.shape[1])
-
-
-def _detail(sizes: npt.NDArray[np.float64]) -> FloatArray:
-    """Median over pairs of guides of the ratio of `_change_sizes`; 1 where there is none."""
-    if not len(sizes):
-        return np.ones(sizes.shape[-1], np.float32)
-    ratio = sizes[:, 0] / np.maximum(sizes[:, 1], 1e-9)
-    return np.clip(np.median(ratio, axis=0), 1, None).astype(np.float32)
 
 
 def _cells(pair: GridPair) -> list[Window]:

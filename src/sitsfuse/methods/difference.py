@@ -14,6 +14,7 @@ from ..grid import Axis, GridPair
 from ..series import group, mtf
 from ..timeline import days, temporal_weights
 from .base import BoolArray, FloatArray, Tile, Times, result
+from .rehearsal import Rehearsed
 from .temporal import temporal_spread, weighted_sum
 
 FADE = 0.05
@@ -21,7 +22,7 @@ FADE = 0.05
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Rehearsed):
     """Guides, linear in time, corrected by what the target shows: ``P = sum w F + (C - sum w F↓)↑``.
 
     Interpolating ``F_k - C_k↑`` linearly in time and adding ``C_p↑`` is the same, because ↑ is linear; written this
@@ -42,7 +43,7 @@ class Difference:
         """The reach of a residual correction."""
         return residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> DifferencePredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> DifferencePredictor:
         """Nothing to learn."""
         guide, target = group(site, "guide"), group(site, "target")
         times = guide["time"].values
@@ -66,12 +67,13 @@ class DifferencePredictor:
         """Predict a tile; see `base.Predictor`."""
         values, valid = tile.guide_arrays()
         target, clear = tile.target_arrays()
-        weights = temporal_weights(valid, days(self.guides, self.targets[0]))
+        offsets = days(self.guides, self.targets[0])
+        weights = temporal_weights(valid, offsets)
         any_valid = np.asarray(valid.any(axis=0), bool)
         prior = weighted_sum(weights, values)
         whole = (1.0,) * len(prior)
         image, misfit, known = correct(prior, any_valid, target, clear, tile.grids, self.mtf, whole, iterations=1)
-        unknown = temporal_spread(values, valid, weights)
+        unknown = temporal_spread(values, valid, weights, offsets)
         seen = up_mask(known, tile.grids)
         size = spread_residual(np.abs(misfit), known, tile.grids)
         return result(tile, image, any_valid, np.where(seen, np.abs(size), unknown), ~seen)

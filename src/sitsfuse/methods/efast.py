@@ -18,13 +18,14 @@ from ..timeline import days, interpolate
 from .base import BoolArray, FloatArray, Tile, Times, result
 from .difference import residual_halo
 from .pairs import lr_sources
+from .rehearsal import Rehearsed
 
 LEAST_SCORE = 1e-3
 """Score of clear pixels beside a guide's clouds: a guide that is clear around outweighs them a thousand times."""
 
 
 @dataclass(frozen=True)
-class EFAST:
+class EFAST(Rehearsed):
     """Details of the guides, weighted by time and distance to clouds, added to the target.
 
     ``P = C_p↑ + sum w_i (F_i - C_i↑) / sum w_i`` with ``w_i = exp(-Δt²/2σ²) clip((d - 1)/ramp, 0, 1)`` for guides
@@ -65,7 +66,7 @@ class EFAST:
         """Clouds further away than the ramp do not matter; ↓ and ↑ reach further."""
         return math.ceil((self.ramp + 2) * ratio) + residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> EFASTPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> EFASTPredictor:
         """Nothing to learn."""
         target = group(site, "target")
         guides, targets = group(site, "guide")["time"].values, target["time"].values

@@ -14,6 +14,7 @@ from scipy import special
 from .base import BoolArray, FloatArray, Tile
 from .difference import residual_halo
 from .pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, statistics, window_sum
+from .rehearsal import Rehearsed
 
 SIGNIFICANCE = 0.05
 """Probability of a slope as steep as the one found where fine and coarse images have nothing to do with each other."""
@@ -22,7 +23,7 @@ FEWEST = 5
 
 
 @dataclass(frozen=True)
-class ESTARFM:
+class ESTARFM(Rehearsed):
     """``F_k + V sum w (C_p - C_k) / sum w`` from two guides, weighted by how little the LR image changed since each.
 
     Similar pixels are those in the window with ``|F - F_c| < 2 σ_F / classes`` in all bands of both guides. They weigh
@@ -61,7 +62,7 @@ class ESTARFM:
         """Half a window, and the reach of ↓ and ↑."""
         return odd_window(self.window, 10, ratio) // 2 + residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> ESTARFMPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> ESTARFMPredictor:
         """Measure level and scatter of the guides; nothing else is global."""
         return ESTARFMPredictor(Dates.of(site, date), *statistics(site), self)
 

@@ -15,13 +15,14 @@ from ..series import group
 from .base import BoolArray, FloatArray, Tile
 from .difference import residual_halo
 from .pairs import DatedPredictor, Dates, Pairs, odd_window, window_sum
+from .rehearsal import Rehearsed
 
 ALL = ("all",)
 """Instead of the names of bands."""
 
 
 @dataclass(frozen=True)
-class FitFC:
+class FitFC(Rehearsed):
     """``Z = a F + b + r↑``, smoothed over the pixels that are most similar.
 
     Per band and LR pixel, a and b are the regression of ``C_p`` on ``C_1`` over the LR pixels around it and r what it
@@ -62,7 +63,7 @@ class FitFC:
         """Half a window, the LR pixels of the regression, and the reach of ↓ and ↑."""
         return odd_window(self.window, 8, ratio) // 2 + math.ceil((self.reach + 1) * ratio) + residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> FitFCPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> FitFCPredictor:
         """Nothing is global but the dates."""
         known = [str(b) for b in group(site, "guide")["band"].values]
         wanted = known if self.bands == ALL else self.bands

@@ -19,6 +19,7 @@ from ..series import geobox, group
 from .base import BoolArray, FloatArray, Tile, read
 from .difference import residual_halo
 from .pairs import DatedPredictor, Dates, Pairs, odd_window, sample_tile, sample_windows, window_sum
+from .rehearsal import Rehearsed
 from .spline import REACH, thin_plate
 
 SAMPLE = 20000
@@ -40,7 +41,7 @@ ClassArray = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class FSDAF:
+class FSDAF(Rehearsed):
     """The guide, plus the change of each pixel's class, plus a share of what that leaves unexplained at LR.
 
     With classes c found in the guide F_1 and their fractions A at LR, the changes ``ΔF_c`` solve ``ΔC = A ΔF`` by least
@@ -88,7 +89,7 @@ class FSDAF:
         """Side of the window, in HR pixels, odd."""
         return odd_window(self.window, 2.5, ratio) if self.window else max(odd_window(0, 2.5, ratio), LEAST_WINDOW)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> FSDAFPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> FSDAFPredictor:
         """Find the classes of every guide and how each changed, from blocks that stand for the image."""
         dates, guide = Dates.of(site, date), group(site, "guide")
         windows = sample_windows(geobox(guide).shape)
@@ -251,6 +252,8 @@ def class_changes(fractions: FloatArray, change: FloatArray, count: int) -> Floa
         for rows in best:
             low, high = np.quantile(seen[rows], [TRIM, 1 - TRIM])
             use[rows[(seen[rows] >= low) & (seen[rows] <= high)]] = True
+        if not use.any():  # one or two pixels: none lies between their quantiles
+            use[:] = True
         mean, span = seen[use].mean(), np.ptp(seen[use])
         if span == 0:
             out[:, b] = mean

@@ -11,8 +11,8 @@ import xarray as xr
 from ..degrade import down, up_mask
 from ..series import geobox, group
 from ..timeline import temporal_weights
+from ._calibration import local_square
 from .base import BoolArray, FloatArray, Tile, result
-from .ddi_select import local_square
 from .difference import spread_residual
 from .pairs import Dates, sample_tile, sample_windows
 from .temporal import temporal_spread
@@ -61,7 +61,7 @@ class Gapless:
             values, clear = self.tile.guide_arrays()
             here = ~seen
             weights = temporal_weights(clear[:, here], self.offsets)
-            uncertainty[:, here] = temporal_spread(values[:, :, here], clear[:, here], weights)
+            uncertainty[:, here] = temporal_spread(values[:, :, here], clear[:, here], weights, self.offsets)
         return result(self.tile, image, self.valid, uncertainty, ~seen)
 
 

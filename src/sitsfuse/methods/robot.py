@@ -18,6 +18,7 @@ from .base import FloatArray, Tile
 from .difference import residual_halo
 from .gapless import FLAT, AllDates, Gapless, Moments, weighted
 from .pairs import DatedPredictor
+from .rehearsal import Rehearsed
 
 MOST = 2.0
 """Largest sum of the weights of a patch."""
@@ -35,7 +36,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ROBOT:
+class ROBOT(Rehearsed):
     """Weights per patch: ``P = sum a_i F_i + r↑``, a ≥ 0, ``sum a <= 2``.
 
     On every patch, all bands together, they minimise
@@ -85,7 +86,7 @@ class ROBOT:
         """The reach of a residual, from LR pixels that patches cover, with the LR pixels under those."""
         return residual_halo(ratio) + 3 * self.cell(ratio) + 2 * math.ceil(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> ROBOTPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> ROBOTPredictor:
         """Lay out the patches, and measure what LR residuals tell of HR; the weights are found tile by tile."""
         pair = pair_of(site)
         cell = self.cell(pair.ratio)

@@ -14,10 +14,11 @@ from scipy import ndimage
 from ..degrade import FILL_RADIUS, fill, up, up_halo
 from ..series import group
 from .base import BoolArray, FloatArray, Tile, Times, result
+from .rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
-class Spatial:
+class Spatial(Rehearsed):
     """Bicubic interpolation of the target with half-pixel centres.
 
     References
@@ -33,7 +34,7 @@ class Spatial:
         """The reach of the interpolation of the local deviation, which fills invalid pixels once more."""
         return up_halo(ratio) + math.ceil((1 + FILL_RADIUS) * ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> SpatialPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> SpatialPredictor:
         """Nothing to learn."""
         times = group(site, "guide")["time"].values
         return SpatialPredictor(np.empty(0, times.dtype), np.array([date], times.dtype))

@@ -11,13 +11,14 @@ import xarray as xr
 from .base import FloatArray, Tile
 from .difference import residual_halo
 from .pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, statistics
+from .rehearsal import Rehearsed
 
 SURE = np.float32(1e18)
 """Weight of a pixel that is known exactly: no sum of weights comes near it."""
 
 
 @dataclass(frozen=True)
-class STARFM:
+class STARFM(Rehearsed):
     """Weighted mean of ``C_p + F - C`` over the pixels in a window that are spectrally like the centre.
 
     Per band and pair (F, C): candidates are the pixels with ``|F - F_c| < 2 σ_F / classes`` that are no worse than the
@@ -67,7 +68,7 @@ class STARFM:
         """Half a window, and the reach of ↓ and ↑."""
         return odd_window(self.window, 10, ratio) // 2 + residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> STARFMPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> STARFMPredictor:
         """Measure the scatter of the guides; nothing else is global."""
         return STARFMPredictor(Dates.of(site, date), statistics(site)[1], self)
 

@@ -13,10 +13,11 @@ import xarray as xr
 from ..series import group
 from ..timeline import days, temporal_weights
 from .base import BoolArray, FloatArray, Tile, Times, result
+from .rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
-class Temporal:
+class Temporal(Rehearsed):
     """Linear in time between the nearest valid guides before and after; one-sided, the nearest is held.
 
     References
@@ -32,7 +33,7 @@ class Temporal:
         """No context: every pixel stands alone."""
         return 0
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> TemporalPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> TemporalPredictor:
         """Nothing to learn."""
         times = group(site, "guide")["time"].values
         return TemporalPredictor(times, np.empty(0, times.dtype), date)
@@ -54,10 +55,11 @@ class TemporalPredictor:
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
         values, valid = tile.guide_arrays()
-        weights = temporal_weights(valid, days(self.guides, self.date))
+        offsets = days(self.guides, self.date)
+        weights = temporal_weights(valid, offsets)
         any_valid = np.asarray(valid.any(axis=0), bool)
         image = weighted_sum(weights, values)
-        return result(tile, image, any_valid, temporal_spread(values, valid, weights), any_valid)
+        return result(tile, image, any_valid, temporal_spread(values, valid, weights, offsets), any_valid)
 
 
 def weighted_sum(weights: FloatArray, values: FloatArray) -> FloatArray:
@@ -69,11 +71,14 @@ def weighted_sum(weights: FloatArray, values: FloatArray) -> FloatArray:
     return out
 
 
-def temporal_spread(values: FloatArray, valid: BoolArray, weights: FloatArray) -> FloatArray:
+def temporal_spread(
+    values: FloatArray, valid: BoolArray, weights: FloatArray, offsets: npt.NDArray[np.float64]
+) -> FloatArray:
     """Uncertainty of a value interpolated in time, (band, y, x) float32, in reflectance.
 
     The standard deviation of the pixel's valid guides, in full where the nearest guide is held, and times
-    ``2 sqrt(w (1 - w))`` between two guides: nothing at a guide's date, most in the middle.
+    ``2 sqrt(w (1 - w))`` between two guides: nothing at a guide's date, most in the middle. ``offsets`` are the days to
+    each guide.
     """
     count = np.maximum(valid.sum(axis=0), 1).astype(np.float32)
     clean: npt.NDArray[np.float32] = np.where(valid[:, None], values, np.float32(0))
@@ -82,5 +87,7 @@ def temporal_spread(values: FloatArray, valid: BoolArray, weights: FloatArray) -
     for image, ok in zip(clean, valid, strict=True):
         square += np.where(ok, (image - mean) ** 2, np.float32(0))
     largest = weights.max(axis=0)
-    share = np.where(largest >= 1, np.float32(1), 2 * np.sqrt(np.clip(largest * (1 - largest), 0, None)))
+    today = (valid & (offsets == 0).reshape(-1, *(1,) * (valid.ndim - 1))).any(axis=0)
+    held = np.where(today, np.float32(0), np.float32(1))
+    share = np.where(largest >= 1, held, 2 * np.sqrt(np.clip(largest * (1 - largest), 0, None)))
     return np.asarray(np.sqrt(square / count) * share, dtype=np.float32)

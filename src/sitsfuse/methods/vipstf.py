@@ -14,10 +14,11 @@ from .base import FloatArray, Tile
 from .difference import residual_halo
 from .gapless import AllDates, Moments, weighted
 from .pairs import DatedPredictor, odd_window
+from .rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
-class VIPSTF:
+class VIPSTF(Rehearsed):
     """A virtual image pair from all guides, made to resemble the target: ``P = sum a_i F_i + b + R``.
 
     Per band, a and b are those of the regression ``C_p = sum a_i C_i + b + r`` over all clear LR pixels. R is the mean
@@ -54,7 +55,7 @@ class VIPSTF:
         """Half a window, and the reach of a residual, which an LR pixel more may feed."""
         return odd_window(self.window, 13, ratio) // 2 + residual_halo(ratio) + math.ceil(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> VIPSTFPredictor:
+    def prepare(self, site: xr.DataTree, date: np.datetime64) -> VIPSTFPredictor:
         """Find the weights of the guides."""
         dates = AllDates.of(site, date)
         moments = Moments.of(site, dates)
