@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from running import Done
+
+from sitsfuse.cli import main
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -19,7 +23,8 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 def _short_rehearsal(request: pytest.FixtureRequest) -> Iterator[None]:
     """Uncertainties are calibrated in earnest, but by one guide only, where they are not what is tested."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.stem not in ("test_rehearsal", "test_real"):
+        # The last one compares with processes of their own, where nothing is patched.
+        if request.path.stem not in ("test_rehearsal", "test_real", "test_cli_benchmark"):
             patch.setattr("sitsfuse.methods.rehearsal.LEFT_OUT", 1)
         yield
 
@@ -30,6 +35,20 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip("the real series (../shared/data beside the checkout) are not here")
     return REAL
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command line in this process."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["sitsfuse", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Done(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -9,41 +9,20 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import version
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 from affine import Affine
+from running import Done
 
-from sitsfuse.cli import main
 from sitsfuse.methods import known_methods, parameters
 from sitsfuse.readers import open_series
 
 INT = {"nodata": -32768, "scales": [1e-4] * 2}
 CLOUDY_ALL = np.ones((1, 20, 20), np.uint8)
 TINY = ("--size", "60", "--guides", "4", "--targets", "2", "--set", "cloud_cover=0.1")
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs the command line in this process."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sitsfuse", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return Done(int(stop.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 def spawn(*arguments, **options):
@@ -594,7 +573,7 @@ def test_help_imports_nothing_heavy():
     script = (
         "import sys\nfrom sitsfuse.cli import main\n"
         "for command in ([], ['demo'], ['simulate'], ['info'], ['fuse'], ['evaluate'], ['prepare'],"
-        "['search'], ['methods']):\n"
+        "['search'], ['methods'], ['benchmark'], ['report']):\n"
         "    sys.argv = ['sitsfuse', *command, '--help']\n"
         "    try:\n        main()\n    except SystemExit as stop:\n        assert not stop.code\n"
         "heavy = {'numpy', 'pandas', 'xarray', 'dask', 'rasterio', 'scipy', 'torch', 'zarr', 'matplotlib'}\n"

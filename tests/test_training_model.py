@@ -1,13 +1,13 @@
 """Models that were trained: their scores, their folder, and the command that makes them."""
 
 import dataclasses
+import functools
 import inspect
 import math
 import shutil
 import stat
 import subprocess
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ import pytest
 import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from running import Done
 from safetensors.numpy import load_file
 from short_training import STEPS, TINY, Killed, killer, quick  # noqa: F401
 
 import sitsfuse
 from sitsfuse import cli_train, training
-from sitsfuse.cli import main
 from sitsfuse.degrade import down, up
 from sitsfuse.errors import InputError
 from sitsfuse.grid import GridPair
@@ -360,24 +360,10 @@ def test_the_curve_of_a_training(tmp_path, monkeypatch):
 # --- the command line ----------------------------------------------------------------------------------------------
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def cli(monkeypatch, capsys):
+def train(cli):
     """Runs `sitsfuse train` in this process."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sitsfuse", "train", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return Done(int(stop.value.code or 0), *capsys.readouterr())
-
-    return call
+    return functools.partial(cli, "train")
 
 
 @pytest.fixture(scope="module")
@@ -391,16 +377,16 @@ QUICK = ("--features", 8, "--steps", STEPS, "--device", "cpu")
 SETTINGS = [part for text in ("groups=2", "tail=4", "batch=2", "patch=8") for part in ("--set", text)]
 
 
-def test_the_command_trains_and_goes_on_and_has_nothing_to_do(cli, stored, tiny, tmp_path, monkeypatch):
+def test_the_command_trains_and_goes_on_and_has_nothing_to_do(train, stored, tiny, tmp_path, monkeypatch):
     out = tmp_path / "tiny"
     command = ("carn", stored, "-o", out, *QUICK, *SETTINGS)
     with monkeypatch.context() as patch:
         patch.setattr("sitsfuse.training.finish.export_onnx", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        done = cli(*command)
+        done = train(*command)
     assert (done.code, done.out) == (1, "")
     assert "interrupted" in done.err
     assert "again" in done.err
-    done = cli(*command)
+    done = train(*command)
     assert done.code == 0, done.err
     assert done.err == f"sitsfuse: resuming, {STEPS} of {STEPS} steps are done already\n"
     first, second, third, last = done.out.splitlines()
@@ -413,10 +399,10 @@ def test_the_command_trains_and_goes_on_and_has_nothing_to_do(cli, stored, tiny,
     )
     assert last == str(out)
     assert weights(out) == weights(tiny)
-    again = cli(*command)
+    again = train(*command)
     assert (again.code, again.out) == (0, done.out)
     assert again.err == f"sitsfuse: {out} is there already, nothing to do\n"
-    assert cli(*command, "--quiet") == Done(0, done.out, "")
+    assert train(*command, "--quiet") == Done(0, done.out, "")
 
 
 USAGE = {
@@ -442,9 +428,9 @@ USAGE = {
 
 
 @pytest.mark.parametrize(("arguments", "parts"), USAGE.values(), ids=USAGE)
-def test_wrong_usage_is_one_line(cli, stored, tiny, tmp_path, arguments, parts):
+def test_wrong_usage_is_one_line(train, stored, tiny, tmp_path, arguments, parts):
     places = {"SITE/guide": stored / "guide", "SITE": stored, "OUT": tmp_path / "out", "TINY": tiny}
-    done = cli("carn", *(places.get(a, a) for a in arguments))
+    done = train("carn", *(places.get(a, a) for a in arguments))
     assert (done.code, done.out) == (2, "")
     (line,) = done.err.splitlines()
     assert line.startswith("sitsfuse: ")
