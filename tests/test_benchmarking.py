@@ -11,7 +11,9 @@ import rasterio
 import xarray as xr
 
 import sitsfuse
-from sitsfuse.benchmarking import Job, finished, spread
+from sitsfuse.benchmarking.plan import spread
+from sitsfuse.benchmarking.pool import finished
+from sitsfuse.benchmarking.units import Job
 from sitsfuse.errors import InputError
 from sitsfuse.methods import METHODS
 from sitsfuse.methods.temporal import Temporal

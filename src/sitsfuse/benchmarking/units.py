@@ -1,0 +1,125 @@
+"""One prediction of a benchmark: predict, judge, keep what is to be looked at."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .. import memory
+from ..engine import fuse, predict_window
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..grid import middle, tile_window
+from ..methods import Predictor, make_method
+from ..protocols import STANDARD, Protocol, withhold
+from ..readers import open_series
+from ..results import Results, Unit
+from ..series import group, pair_of
+from ..timeline import days
+from .plan import exact
+from .windows import WINDOW, opened
+
+
+@dataclass(frozen=True)
+class Job:
+    """A unit and all that a process needs to know to make it."""
+
+    results: Path
+    unit: Unit
+    site: Mapping[str, Any]
+    """The site's entry in the configuration."""
+    options: Mapping[str, Any]
+    max_days: float
+    tile: int
+    keep: bool
+    workers: int
+    """Threads."""
+
+
+def run(job: Job) -> None:
+    """Make a unit: predict, judge, keep what is to be looked at. Failures are noted, not raised."""
+    results, unit = Results(job.results), job.unit
+    folder = job.results / "work" / unit.place
+    try:
+        rows = _rows(results, job, folder)
+        results.write_rows(unit, rows)
+    except Exception as error:
+        if isinstance(error, InputError) and str(error.where).startswith(str(job.results)):
+            raise  # a full disk is no failure of the method
+        line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        results.write_failure(unit, " ".join(line.split()), traceback.format_exc())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
+    """The rows of a unit; its sample and, on request, its images are kept on the way."""
+    unit, entry = job.unit, job.site["targets"][job.unit.target]
+    site = opened(job.site["path"], unit.target)
+    target = group(site, "target")
+    date = exact(target["time"].values, np.datetime64(unit.date))
+    answer = np.datetime64(entry["references"][unit.date])
+    part = withhold(site, Protocol.parse(unit.protocol), date, answer)
+    method = make_method(unit.method, job.options)
+    fitted: list[Predictor] = []
+    memory.reset_peak()
+    began = time.perf_counter()
+    fuse(
+        part,
+        folder,
+        method=method,
+        dates=[date],
+        format="cog" if job.keep else "zarr",
+        tile=job.tile,
+        workers=job.workers,
+        overwrite=True,
+        on_fit=lambda _, predictor: fitted.append(predictor),
+    )
+    fused = time.perf_counter()
+    peak = memory.peak()
+    reference = group(site, "reference")
+    truth = reference.isel(time=[int(np.argmin(np.abs(days(reference["time"].values, answer))))])
+    rows = evaluate(open_series(folder), truth, target, max_days=job.max_days, workers=job.workers)
+    judged = time.perf_counter()
+    if unit.date in job.site["shown"] and unit.protocol == STANDARD:
+        pair = pair_of(part)
+        window = tile_window(pair, middle(pair.hr, WINDOW), method.halo(pair.ratio))
+        results.write_sample(predict_window(fitted[0], part, window, frozenset({"weight"})), *unit.place.parts)
+    if job.keep:
+        _keep(folder, job.results / "predictions" / unit.place.parent)
+    head = {
+        "site": unit.site,
+        "landscape": job.site["landscape"],
+        "target": unit.target,
+        "ratio": entry["ratio"],
+        "protocol": unit.protocol,
+        "method": unit.method,
+        "same_day": rows["days"] == 0,
+        "nearest_guide": _nearest(group(part, "guide")["time"].values, date),
+        "seconds": fused - began,
+        "seconds_evaluation": judged - fused,
+        "peak_rss": peak,
+        "megapixels": truth.sizes["y"] * truth.sizes["x"] / 1e6,
+    }
+    return rows.assign(**head)[[*head, *rows.columns]]
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Move a date's images to those of the other dates."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The image itself last: what has its name is complete.
+    for file in sorted(made.glob("*.tif"), key=lambda p: len(p.name), reverse=True):
+        file.replace(folder / file.name)
+
+
+def _nearest(guides: npt.NDArray[np.datetime64], date: np.datetime64) -> float:
+    return float(np.abs(days(guides, date)).min())

@@ -1,0 +1,64 @@
+"""Windows of the sites' series, kept to be looked at."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..grid import Window, middle
+from ..readers import open_site
+from ..results import Results
+from ..series import group, pair_of
+from ..strata import stratify
+
+Report = Callable[[str, int, int], None]
+"""Called with the name of a stage, the steps done and the steps in all."""
+
+WINDOW = 200
+"""Side of the window that is kept to be looked at, in HR pixels."""
+CACHED = 4
+"""Sites that a process keeps open."""
+
+
+@functools.lru_cache(CACHED)
+def opened(path: str, target: str) -> xr.DataTree:
+    """A site, opened once per process."""
+    return open_site(path, target)
+
+
+def keep_windows(results: Results, config: Mapping[str, Any], tell: Report) -> None:
+    """Keep a window of the sites' series, to be looked at."""
+    done, total = 0, sum(len(site["targets"]) for site in config["sites"].values())
+    for name, about in config["sites"].items():
+        for target, entry in about["targets"].items():
+            tell("windows", done, total)
+            done += 1
+            site = opened(about["path"], target)
+            pair = pair_of(site)
+            window = middle(pair.hr, WINDOW)
+            if results.sample(name, target, "target") is None:
+                results.write_sample(_part(group(site, "target"), pair.lr_window(window)), name, target, "target")
+            if results.sample(name, "guide") is None:
+                results.write_sample(_part(group(site, "guide"), window), name, "guide")
+            if results.sample(name, "reference") is None:
+                days_shown = [entry["references"].get(d) for d in about["shown"]]
+                results.write_sample(_reference(group(site, "reference"), days_shown, window), name, "reference")
+    tell("windows", total, total)
+
+
+def _reference(series: xr.Dataset, wanted: Sequence[str | None], window: Window) -> xr.Dataset:
+    """A window of some references, with the strata that the whole image defines."""
+    have = [str(t)[:10] for t in series["time"].values]
+    index = sorted({have.index(d) for d in wanted if d is not None})
+    chosen = series.isel(time=index)
+    part = _part(chosen, window)
+    maps = [stratify(chosen.isel(time=k), window) for k in range(len(index))]
+    return part.assign(stratum=(("time", "y", "x"), np.stack(maps)))
+
+
+def _part(series: xr.Dataset, window: Window) -> xr.Dataset:
+    return series[["reflectance", "valid"]].isel(y=window[0], x=window[1]).compute()
