@@ -87,18 +87,18 @@ def test_report_of_nothing(cli, tmp_path):
 @pytest.mark.slow
 def test_killed_and_resumed(cli, site, tmp_path):
     """SIGKILL in the middle of a run on a pool; then the same table as in one go, and no process left behind."""
-    arguments = ["benchmark", site, "-o", tmp_path / "r", "--methods", "temporal,spatial,difference,efast", "-q"]
+    arguments = ["benchmark", site, "-o", tmp_path / "r", "--methods", "temporal,difference", "-q"]
     command = [sys.executable, "-m", "sitsfuse", *map(str, arguments), "--jobs", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 100
     parts = tmp_path / "r" / "parts"
-    while len(list(parts.rglob("*.parquet"))) < 3 and process.poll() is None and time.monotonic() < end:
+    while len(list(parts.rglob("*.parquet"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(1.0)
     done = {p: p.stat().st_mtime_ns for p in parts.rglob("*.parquet")}
-    assert 3 <= len(done) < 16
+    assert 2 <= len(done) < 8
     assert cli(*arguments, "--jobs", 0)[0] == 0
     assert all(p.stat().st_mtime_ns == before for p, before in done.items())
     assert cli(*arguments[:3], tmp_path / "whole", *arguments[4:], "--jobs", 0)[0] == 0

@@ -15,12 +15,8 @@ from sitsfuse.errors import InputError
 from sitsfuse.methods import METHODS
 from sitsfuse.readers import open_series
 
-TINY = {
-    "size": 100,
-    "guides": 4,
-    "targets": 2,
-    "options": {"ddi": {"steps": 5, "folds": 2, "heads": ("linear",), "hidden": (8,)}},
-}
+QUICK = {"steps": 5, "folds": 2, "heads": ("linear",), "hidden": (8,)}
+TINY = {"size": 100, "guides": 4, "targets": 2, "options": {"ddi": QUICK, "carn+ddi": QUICK}}
 
 
 @pytest.fixture(scope="module")
