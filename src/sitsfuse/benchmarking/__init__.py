@@ -23,7 +23,7 @@ from ..protocols import STANDARD, Protocol
 from ..results import Results
 from ..simulator.sites import SITES, simulate_site
 from ..writers import read_json, write_json, write_site
-from .plan import claim, describe, merged, survey
+from .plan import SIMULATED_SITES, claim, describe, merged, survey
 from .pool import finished
 from .units import Job, run
 from .windows import Report, keep_windows
@@ -128,10 +128,10 @@ def benchmark(
 def _simulated(results: Results, size: int, tell: Report) -> list[Path]:
     """The six simulated sites, written where they are not yet."""
     folder = results.path / "sites"
-    there = read_json(folder / "sites.json").get("size", size)
+    there = read_json(results.path / SIMULATED_SITES).get("size", size)
     if there != size:
         raise InputError(folder, f"holds sites of {there} pixels", f"give --size {there}, or --overwrite")
-    write_json(folder / "sites.json", {"size": size})
+    write_json(results.path / SIMULATED_SITES, {"size": size})
     paths = [folder / f"{name}.zarr" for name in SITES]
     for k, (name, path) in enumerate(zip(SITES, paths, strict=True)):
         tell("simulate", k, len(paths))

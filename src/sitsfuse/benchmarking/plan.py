@@ -20,27 +20,33 @@ from ..readers import open_site, series_names
 from ..results import Results
 from ..series import group, pair_of
 from ..timeline import days
+from ..writers import read_json
 
+SIMULATED_SITES = "sites/sites.json"
+"""What tells that a folder ``sites`` was simulated for the benchmark."""
 SHOWN = 6
 """Most dates per site of which that window is kept."""
 
 
 def claim(results: Results, foreign: bool, overwrite: bool) -> None:
-    """Make sure that the folder is ours, or empty; empty it on request.
+    """Make sure that the folder is ours, or empty; empty it on request, of simulated sites too unless others are given.
 
     Raises
     ------
     InputError
-        If it holds something else, or a benchmark of other sites than asked for.
+        If it holds something else.
     """
     path = results.path
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if path.exists() and not path.is_dir():
+        raise InputError(path, "is no folder", "choose another name")
+    if not path.exists() or not any(path.iterdir()):
         return
-    if not (path / "benchmark.json").is_file() and not (path / "sites").is_dir():
+    made = (path / SIMULATED_SITES).is_file()
+    if not made and not {"sites", "methods", "protocols"} <= {*read_json(path / "benchmark.json")}:
         raise InputError(path, "exists and holds no benchmark", "choose another folder")
     if overwrite:
         # The configuration last: without it, what is left could not be told from foreign files.
-        for name in ("parts", "samples", "predictions", "work", *(() if foreign else ("sites",))):
+        for name in ("parts", "samples", "predictions", "work", *(("sites",) if made and not foreign else ())):
             shutil.rmtree(path / name, ignore_errors=True)
         for name in ("metrics.parquet", "benchmark.json"):
             (path / name).unlink(missing_ok=True)
