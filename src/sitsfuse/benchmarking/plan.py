@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from ..errors import InputError
+from ..evaluation.dates import calendar_days, nearest
 from ..methods import make_method
 from ..protocols import Protocol
 from ..readers import open_site, series_names
 from ..results import Results
 from ..series import group, pair_of
-from ..timeline import days
 from ..writers import read_json
 
 SIMULATED_SITES = "sites/sites.json"
@@ -98,12 +97,12 @@ def _dates(
     tree: xr.DataTree, protocols: Sequence[str], max_dates: int | None, max_days: float, where: Path
 ) -> dict[str, Any]:
     """The LR dates that a reference judges, and that protocols make impossible."""
-    target, answers = group(tree, "target")["time"].values, group(tree, "reference")["time"].values
-    pairs = {}
-    for date in target:
-        nearest = answers[np.argmin(np.abs(days(answers, date)))]
-        if abs(_calendar(nearest) - _calendar(date)) <= max_days:
-            pairs[str(date)[:10]] = str(nearest)[:10]
+    target, reference = group(tree, "target")["time"].values, group(tree, "reference")
+    times, pairs = {str(t)[:10]: t for t in target}, {}
+    for day, time in times.items():
+        answer = reference["time"].values[nearest(reference, time)]
+        if abs(calendar_days(answer, time)) <= max_days:
+            pairs[day] = str(answer)[:10]
     if not pairs:
         raise InputError(where, f"has no image within {max_days:g} days of a reference", "set --max-days higher")
     dates = spread(list(pairs), max_dates)
@@ -111,8 +110,7 @@ def _dates(
     impossible: dict[str, dict[str, str]] = {}
     for text in protocols:
         for date in dates:
-            day, answer = np.datetime64(date), np.datetime64(pairs[date])
-            if why := Protocol.parse(text).problem(guides, target, exact(target, day), answer):
+            if why := Protocol.parse(text).problem(guides, target, times[date], np.datetime64(pairs[date])):
                 impossible.setdefault(text, {})[date] = why
     return {
         "ratio": pair_of(tree).ratio,
@@ -180,13 +178,3 @@ def _check_same(path: Path, what: str, there: Any, wanted: Any) -> None:
             f"holds another benchmark ({what} is {there} there, {wanted} here)",
             "choose another folder or --overwrite",
         )
-
-
-def exact(times: npt.NDArray[np.datetime64], day: np.datetime64) -> np.datetime64:
-    """The time of the image of a day."""
-    found: np.datetime64 = times[np.flatnonzero(times.astype("datetime64[D]") == day.astype("datetime64[D]"))[0]]
-    return found
-
-
-def _calendar(time: np.datetime64) -> int:
-    return int(time.astype("datetime64[D]").astype(int))

@@ -18,6 +18,7 @@ from .. import memory
 from ..engine import fuse, predict_window
 from ..errors import InputError
 from ..evaluation import evaluate
+from ..evaluation.dates import nearest
 from ..grid import middle, tile_window
 from ..methods import Predictor, make_method
 from ..protocols import STANDARD, Protocol, withhold
@@ -25,7 +26,6 @@ from ..readers import open_series
 from ..results import Results, Unit
 from ..series import group, pair_of
 from ..timeline import days
-from .plan import exact
 from .windows import WINDOW, opened
 
 
@@ -66,7 +66,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     unit, entry = job.unit, job.site["targets"][job.unit.target]
     site = opened(job.site["path"], unit.target)
     target = group(site, "target")
-    date = exact(target["time"].values, np.datetime64(unit.date))
+    (date,) = (t for t in target["time"].values if str(t)[:10] == unit.date)
     answer = np.datetime64(entry["references"][unit.date])
     part = withhold(site, Protocol.parse(unit.protocol), date, answer)
     method = make_method(unit.method, job.options)
@@ -87,7 +87,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     fused = time.perf_counter()
     peak = memory.peak()
     reference = group(site, "reference")
-    truth = reference.isel(time=[int(np.argmin(np.abs(days(reference["time"].values, answer))))])
+    truth = reference.isel(time=[nearest(reference, answer)])
     rows = evaluate(open_series(folder), truth, target, max_days=job.max_days, workers=job.workers)
     judged = time.perf_counter()
     if unit.date in job.site["shown"] and unit.protocol == STANDARD:

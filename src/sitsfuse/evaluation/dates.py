@@ -33,13 +33,13 @@ def matches(prediction: xr.Dataset, reference: xr.Dataset, target: xr.Dataset | 
     """
     found = []
     for k, date in enumerate(reference["time"].values):
-        near = _nearest(prediction, date)
+        near = nearest(prediction, date)
         if abs(calendar_days(prediction["time"].values[near], date)) > max_days:
             continue
         clear = None
         if target is not None:
             when = prediction["time"].values[near]
-            clear = _nearest(target, when)
+            clear = nearest(target, when)
             if abs(calendar_days(target["time"].values[clear], when)) > max_days:
                 continue
         found.append(Match(k, near, clear))
@@ -74,7 +74,8 @@ def _raise_closest(prediction: xr.Dataset, reference: xr.Dataset, target: xr.Dat
     )
 
 
-def _nearest(series: xr.Dataset, date: np.datetime64) -> int:
+def nearest(series: xr.Dataset, date: np.datetime64) -> int:
+    """Position of the image of the nearest calendar day."""
     return int(np.argmin(np.abs(calendar_days(series["time"].values, date))))
 
 
