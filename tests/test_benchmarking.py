@@ -207,6 +207,25 @@ def test_a_failing_method_fails_alone(sites, tmp_path, monkeypatch):
     assert sitsfuse.benchmark(sites[:1], out, methods=["failing"], jobs=0).attrs["failures"] == 0
 
 
+@dataclass(frozen=True)
+class Greedy(Temporal):
+    """Needs more guides than there are."""
+
+    name: ClassVar[str] = "greedy"
+    min_guides: ClassVar[int] = 99
+
+
+def test_a_method_that_a_simulated_site_does_not_suit_fails_alone(tmp_path, monkeypatch):
+    """The error names a path among the results, as an error of writing them does."""
+    monkeypatch.setitem(METHODS, "greedy", Greedy)
+    monkeypatch.setattr("sitsfuse.benchmarking.SITES", {"arm": SITES["arm"]})
+    made = sitsfuse.benchmark((), tmp_path / "r", methods=["greedy", "temporal"], max_dates=1, size=64, jobs=0)
+    assert set(made["method"]) == {"temporal"}
+    failures = Results(tmp_path / "r").failures()
+    assert failures["error"].str.contains("sites/arm.zarr/guide: holds 16 images").all()
+    assert len(failures) == 2
+
+
 def live_or_die(job):
     """A job's function that takes its process down for one of them."""
     if job.unit.method == "deadly":

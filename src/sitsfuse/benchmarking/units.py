@@ -53,12 +53,20 @@ def run(job: Job) -> None:
         rows = _rows(results, job, folder)
         results.write_rows(unit, rows)
     except Exception as error:
-        if isinstance(error, InputError) and str(error.where).startswith(str(job.results)):
-            raise  # a full disk is no failure of the method
+        if isinstance(error, InputError) and _of_results(Path(str(error.where)), job.results):
+            raise
         line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         results.write_failure(unit, " ".join(line.split()), traceback.format_exc())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_results(path: Path, results: Path) -> bool:
+    """Whether an error is about writing the results, such as a full disk: no failure of a method.
+
+    Simulated sites lie among the results, but are what methods read.
+    """
+    return path.is_relative_to(results) and not path.is_relative_to(results / "sites")
 
 
 def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:

@@ -10,6 +10,7 @@ further from the one left out than from the date, which is on the safe side.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,12 +41,12 @@ ROWS = 64
 Prepare = Callable[[xr.DataTree, np.datetime64], Predictor]
 
 
-class Rehearsed:
+class Rehearsed(ABC):
     """A method whose `fit` prepares the prediction and calibrates its uncertainty by rehearsal."""
 
+    @abstractmethod
     def prepare(self, site: xr.DataTree, date: np.datetime64) -> Predictor:
         """Prepare the prediction of one date, its uncertainty by the method's own rule."""
-        raise NotImplementedError
 
     def fit(self, site: xr.DataTree, date: np.datetime64) -> Predictor:
         """Prepare the prediction of one date, and rehearse it on a window of the site."""
