@@ -136,7 +136,7 @@ def comparison(
     shown = {name: match_bands(image, prediction, name) for name, image in shown.items()}
     stretch = Stretch.of(prediction if truth is None else shown["Truth"])
     zoom = zoom or busiest(prediction if truth is None else truth)
-    maps = None if weights is None else _most_used(weights, weight_band)
+    maps = None if weights is None else most_used(weights, weight_band)
 
     rows, cols = geobox(prediction).shape
     columns = len(shown) + (truth is not None)
@@ -309,7 +309,7 @@ def _draw_error(
 
 
 @dataclass(frozen=True)
-class _Maps:
+class Maps:
     """Weights of the guides that weigh most, in order of time."""
 
     weights: FloatArray
@@ -320,8 +320,8 @@ class _Maps:
     band: str
 
 
-def _most_used(weights: xr.DataArray, band: str) -> _Maps:
-    """The guides with the largest mean absolute weights."""
+def most_used(weights: xr.DataArray, band: str, most: int = MAPS) -> Maps:
+    """The guides with the largest mean absolute weights, in a band or else the first."""
     name = ""
     if "band" in weights.dims:
         names = [str(b) for b in weights["band"].values]
@@ -329,11 +329,11 @@ def _most_used(weights: xr.DataArray, band: str) -> _Maps:
         weights = weights.isel(band=names.index(name))
     values = weights.transpose("guide_time", "y", "x").values.astype(np.float32)
     share = np.nanmean(np.abs(np.nan_to_num(values)), axis=(1, 2))
-    chosen = np.sort(np.argsort(share)[::-1][:MAPS])
-    return _Maps(values[chosen], weights["guide_time"].values[chosen], len(values), name)
+    chosen = np.sort(np.argsort(share)[::-1][:most])
+    return Maps(values[chosen], weights["guide_time"].values[chosen], len(values), name)
 
 
-def _draw_weights(figure: Figure, page: _Page, maps: _Maps, prediction: xr.Dataset) -> None:
+def _draw_weights(figure: Figure, page: _Page, maps: Maps, prediction: xr.Dataset) -> None:
     known = maps.weights[np.isfinite(maps.weights)]
     low, high = np.percentile(known, (1, 99)) if known.size else (0.0, 1.0)
     low = min(float(low), 0.0)

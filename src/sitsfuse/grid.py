@@ -187,6 +187,12 @@ def grown(window: Window, halo: int, shape: Iterable[int]) -> Window:
     return rows, cols
 
 
+def place_in(box: GeoBox, like: GeoBox) -> tuple[float, float, float, float]:
+    """Where a grid lies in another: left, top, width and height in the other's pixels."""
+    to = ~like.affine @ box.affine
+    return to.c, to.f, to.a * box.shape[1], to.e * box.shape[0]
+
+
 def middle(box: GeoBox, side: int) -> Window:
     """The middle of a grid, at most ``side`` pixels along each axis."""
     rows, cols = (slice(start := max(0, (n - side) // 2), start + min(n, side)) for n in box.shape)

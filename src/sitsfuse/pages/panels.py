@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ..figure import INVALID, Stretch, busiest, require_matplotlib
-from ..grid import Window
+from ..evaluation.dates import nearest
+from ..figure import INVALID, Stretch, busiest, most_used, require_matplotlib
+from ..grid import Window, place_in
 from ..protocols import STANDARD
 from ..results import Results, Unit
 from ..series import geobox
@@ -130,14 +131,16 @@ def views(
         if not found:
             continue
         answer = truth.isel(time=reference)
-        seen = low.isel(time=_nearest(low, date))
+        seen = low.isel(time=nearest(low, np.datetime64(date)))
         stretch = Stretch.of(answer)
-        panels = [Panel("LR", _colours(stretch, seen), _box(seen, answer), date)]
+        panels = [Panel("LR", _colours(stretch, seen), place_in(geobox(seen), geobox(answer)), date)]
         panels += [
-            Panel(m, _colours(stretch, image), _box(image, answer), notes.get((date, m), ""))
+            Panel(m, _colours(stretch, image), place_in(geobox(image), geobox(answer)), notes.get((date, m), ""))
             for m, image in found.items()
         ]
-        panels.append(Panel("reference", _colours(stretch, answer), _box(answer, answer), _day(answer)))
+        panels.append(
+            Panel("reference", _colours(stretch, answer), place_in(geobox(answer), geobox(answer)), _day(answer))
+        )
         weights = tuple(w for m, image in found.items() if (w := _weights(m, image, date)) is not None)
         shape, window = geobox(answer).shape, busiest(answer, ZOOM)
         ratio = float(entry["ratio"])
@@ -154,15 +157,10 @@ def _clearest(truth: xr.Dataset, low: xr.Dataset, entry: Mapping[str, Any]) -> l
         if answer in days:
             place = days.index(answer)
             clear = float(truth["valid"].values[place].mean())
-            clear *= float(low["valid"].values[_nearest(low, date)].mean())
+            clear *= float(low["valid"].values[nearest(low, np.datetime64(date))].mean())
             found.append((-round(clear, 2), abs(place - len(days) // 2), date, place))
     # Among dates as clear as each other, one in the middle, where guides lie on both sides.
     return [(date, place) for *_, date, place in sorted(found)]
-
-
-def _nearest(series: xr.Dataset, date: str) -> int:
-    away = series["time"].values.astype("datetime64[D]") - np.datetime64(date, "D")
-    return int(np.argmin(np.abs(away.astype(int))))
 
 
 def _day(image: xr.Dataset) -> str:
@@ -175,42 +173,26 @@ def _colours(stretch: Stretch, image: xr.Dataset) -> FloatArray:
     return np.where(drawn[..., 3:] > 0, drawn[..., :3], np.float32(INVALID)).astype(np.float32)
 
 
-def _box(image: xr.Dataset, like: xr.Dataset) -> tuple[float, float, float, float]:
-    """Where an image lies in the pixels of another."""
-    ours, theirs = geobox(image), geobox(like)
-    to = ~theirs.affine @ ours.affine
-    rows, cols = ours.shape
-    (left, top), (right, bottom) = to * (0, 0), to * (cols, rows)
-    return left, top, right - left, bottom - top
-
-
 def _weights(method: str, image: xr.Dataset, date: str) -> Weights | None:
     """The guides that weigh most, in order of time."""
     if "weight" not in image:
         return None
-    weight = image["weight"]
-    band = ""
-    if "band" in weight.dims:
-        names = [str(b) for b in weight["band"].values]
-        band = next((b for b in WEIGHED if b in names), names[0])
-        weight = weight.isel(band=names.index(band))
-    values = weight.transpose("guide_time", "y", "x").values.astype(np.float32)
-    known = np.nan_to_num(np.abs(values))
-    if not known.any():
+    names = [str(b) for b in image["band"].values]
+    used = most_used(image["weight"], next((b for b in WEIGHED if b in names), ""), MAPS)
+    known = np.nan_to_num(np.abs(used.weights))
+    chosen = np.flatnonzero(known.any(axis=(1, 2)))
+    if not chosen.size:
         return None
-    share = known.mean(axis=(1, 2))
-    chosen = np.sort(np.argsort(share)[::-1][:MAPS])
-    chosen = chosen[share[chosen] > 0]
     top = float(np.percentile(known[chosen], 99)) or float(known.max())
-    times = image["guide_time"].values.astype("datetime64[D]")
-    rows, cols = values.shape[1:]
+    times = used.times.astype("datetime64[D]")
+    rows, cols = known.shape[1:]
     maps = []
     for k in chosen:
         days = int((times[k] - np.datetime64(date, "D")).astype(int))
-        told = f"{days:+d} days".replace("-", "−") + f" · mean {number(np.nan_to_num(values[k]).mean(), 2)}"
-        drawn = _viridis(values[k] / top)
+        told = f"{days:+d} days".replace("-", "−") + f" · mean {number(np.nan_to_num(used.weights[k]).mean(), 2)}"
+        drawn = _viridis(used.weights[k] / top)
         maps.append(Panel(str(times[k]), drawn, (0, 0, cols, rows), told))
-    return Weights(method, band, tuple(maps), len(values), top)
+    return Weights(method, used.band, tuple(maps), used.count, top)
 
 
 def _viridis(values: FloatArray) -> FloatArray:
@@ -230,7 +212,7 @@ def strata_views(results: Results, site: str) -> tuple[str, Panel, Panel] | None
     middle = len(clear) // 2
     place = min(range(len(clear)), key=lambda k: (-clear[k], abs(k - middle)))
     image = truth.isel(time=place)
-    box = _box(image, image)
+    box = place_in(geobox(image), geobox(image))
     reference = Panel("reference", _colours(Stretch.of(image), image), box, _day(image))
     return _day(image), reference, Panel("strata", strata_colours(image["stratum"].values), box)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ..grid import place_in
 from ..metrics import ndvi
 from ..protocols import STANDARD
 from ..results import Results, Unit
@@ -347,10 +348,9 @@ def _of_days(
 
 def place_of(lr: xr.Dataset, hr: xr.Dataset) -> tuple[float, float, float, float]:
     """Left, top, width and height of an LR window as shares of the HR window."""
-    box, like = geobox(lr), geobox(hr)
-    to = ~like.affine @ box.affine
-    rows, cols = like.shape
-    return to.c / cols, to.f / rows, to.a * box.shape[1] / cols, to.e * box.shape[0] / rows
+    rows, cols = geobox(hr).shape
+    left, top, width, height = place_in(geobox(lr), geobox(hr))
+    return left / cols, top / rows, width / cols, height / rows
 
 
 # --- scales ----------------------------------------------------------------------------------------------------
