@@ -15,12 +15,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sitsfuse.engine import fuse
+from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
 from sitsfuse.evaluation import evaluate
+from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import METHODS
 from sitsfuse.readers import open_series, open_site
-from sitsfuse.series import group
 from sitsfuse.simulator import simulate
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

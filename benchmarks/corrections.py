@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import sitsfuse
-from sitsfuse.harmonize import pool, take_samples
+from sitsfuse.operators.series import degrade
 from sitsfuse.preparation import make_config, prepare
-from sitsfuse.resample import degrade
+from sitsfuse.radiometry.harmonize import pool, take_samples
 from sitsfuse.writers import write_site
 
 

@@ -59,7 +59,7 @@ def run(args, step):
 
 def measure(size, workers):
     from sitsfuse import evaluate
-    from sitsfuse.memory import peak, reset_peak
+    from sitsfuse.runtime.memory import peak, reset_peak
 
     evaluate(*images(2 * HOLE))  # loads what was compiled
     series = images(size)
@@ -83,7 +83,7 @@ def images(size):
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
-    from sitsfuse.series import make_series
+    from sitsfuse.core.series import make_series
 
     def values(noise, smooth):
         def block(block_info):
@@ -118,13 +118,14 @@ def stages():
     import numpy as np
 
     from sitsfuse import metrics
-    from sitsfuse.frequency import SIDE, amplitudes
+    from sitsfuse.core.series import geobox
+    from sitsfuse.evaluation.strata import stratify
     from sitsfuse.metrics import _kernels as kernels
+    from sitsfuse.metrics.frequency import SIDE, amplitudes
     from sitsfuse.metrics.measure import _filled
+    from sitsfuse.metrics.strata import gradient
     from sitsfuse.metrics.sums import BOUNDS
-    from sitsfuse.resample import degrade, upsample
-    from sitsfuse.series import geobox
-    from sitsfuse.strata import gradient, stratify
+    from sitsfuse.operators.series import degrade, upsample
 
     prediction, reference, target = (s.isel(time=0).compute() for s in images(CHUNK))
     p, r, sigma = prediction["reflectance"].values, reference["reflectance"].values, prediction["uncertainty"].values

@@ -65,11 +65,11 @@ def run(step):
 def generate(args):
     import numpy as np
 
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from make_muscate import make_muscate
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     from scipy.ndimage import shift
 
     import sitsfuse
+    from tests.helpers.make_muscate import make_muscate
 
     scene = sitsfuse.simulate(size=BASE, guides=len(HR_DAYS), targets=1, cloud_cover=0.2, guide_shift=0, lazy=True)
     rng = np.random.default_rng(0)
@@ -141,9 +141,9 @@ def prepare(args):
     import numpy as np
     import rasterio
 
-    from sitsfuse import memory
     from sitsfuse.preparation import make_config
     from sitsfuse.preparation import prepare as run_prepare
+    from sitsfuse.runtime import memory
 
     config = make_config(
         {

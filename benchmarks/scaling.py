@@ -95,14 +95,14 @@ def fuse(args):
     import dataclasses
     import shutil
 
-    from sitsfuse import memory
-    from sitsfuse.engine import fuse as run_fusion
-    from sitsfuse.methods import known_methods
+    from sitsfuse.fusion.fuse import fuse as run_fusion
+    from sitsfuse.methods import find_method
+    from sitsfuse.runtime import memory
 
     times = {}
 
     @dataclasses.dataclass(frozen=True)
-    class Timed(known_methods()[args.method]):
+    class Timed(find_method(args.method)):
         """The method, with a clock around its training."""
 
         def fit(self, site, date):

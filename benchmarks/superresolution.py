@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 import sitsfuse
-from sitsfuse import memory
-from sitsfuse.degrade import up, up_mask
+from sitsfuse.core.site import group, pair_of
 from sitsfuse.errors import InputError
-from sitsfuse.frequency import rates
-from sitsfuse.methods.carn_model import load_model
-from sitsfuse.modelcard import shipped_model
-from sitsfuse.series import group, pair_of
-from sitsfuse.threads import bound
+from sitsfuse.metrics.frequency import rates
+from sitsfuse.operators.updown import up, up_mask
+from sitsfuse.runtime import memory
+from sitsfuse.runtime.threads import bound
+from sitsfuse.superresolution.card import shipped_model
+from sitsfuse.superresolution.model import load_model
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PORTUGAL = ("s2_portugal_1", "s2_portugal_2", "s2_portugal_3")

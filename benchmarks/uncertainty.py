@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from sitsfuse.degrade import up_mask
-from sitsfuse.engine import fuse
+from sitsfuse.core.site import group, pair_of
 from sitsfuse.errors import InputError
+from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import METHODS
+from sitsfuse.operators.updown import up_mask
 from sitsfuse.readers import open_site
-from sitsfuse.series import group, pair_of
 from sitsfuse.simulator import simulate
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

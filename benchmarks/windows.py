@@ -23,7 +23,7 @@ from pathlib import Path
 WINDOWS = {"starfm": 51, "estarfm": 51, "fitfc": 41, "fsdaf": 13, "vipstf": 65, "robot": 0}
 """The methods and their windows at ratio 5; 0: none that can be set."""
 COLUMNS = ("method", "size", "bands", "window", "threads", "Mpx/s", "ns", "peak MB", "over MB", "slow")
-TESTS = Path(__file__).resolve().parent.parent / "tests"
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = 60
 
 
@@ -75,8 +75,8 @@ def cases(args, method):
 
 def measure(case):
     """Predict one date; times in seconds, memory in MB."""
-    from sitsfuse import memory
-    from sitsfuse.engine import fuse
+    from sitsfuse.fusion.fuse import fuse
+    from sitsfuse.runtime import memory
 
     site = scene(case["size"], case["bands"])
     date = [str(site["target"]["time"].values[0])[:10]]
@@ -105,7 +105,8 @@ def scene(size, bands):
     """A cloudless simulated site of two guides and one target between them."""
     import numpy as np
 
-    from sitsfuse.series import geobox, group, make_series, make_site
+    from sitsfuse.core.series import geobox, make_series
+    from sitsfuse.core.site import group, make_site
     from sitsfuse.simulator import simulate
 
     tree = simulate(size=size, guides=2, targets=1, cloud_cover=0.0, seed=3)
@@ -127,27 +128,29 @@ def plain(method, tree, date, window):
     """Run the tests' slow version of a method."""
     from sitsfuse.methods import make_method
 
-    sys.path.insert(0, str(TESTS))
+    sys.path.insert(0, str(ROOT))
     if method == "starfm":
-        from test_starfm import DEFAULTS, slow
+        from tests.methods.test_starfm import DEFAULTS, slow
 
         slow(tree, date, {**DEFAULTS, "window": window, "classes": 16.0})
     elif method == "estarfm":
-        from test_estarfm import slow
+        from tests.methods.test_estarfm import slow
 
         slow(tree, date, window, 4.0, 0.05)
     elif method == "fitfc":
-        from test_fitfc import slow
+        from tests.methods.test_fitfc import slow
 
         slow(tree, date, 1, 0.002, window, 20)
     elif method == "fsdaf":
         import numpy as np
-        from test_fsdaf import slow
+
+        from tests.methods.test_fsdaf import slow
 
         slow(tree, make_method(method, {"window": window}), np.datetime64(date, "ns"))
     elif method == "vipstf":
         import numpy as np
-        from test_vipstf import slow
+
+        from tests.methods.test_vipstf import slow
 
         slow(tree, np.datetime64(date, "ns"), 30, window, 10.0)
 

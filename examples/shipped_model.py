@@ -1,6 +1,6 @@
 """How the super-resolution models that come with the package were made, from simulated scenes alone.
 
-    python examples/shipped_model.py src/sitsfuse/models
+    python examples/shipped_model.py src/sitsfuse/superresolution/models
 
 takes about half an hour on two cores. Interrupted, it goes on where it was.
 """

@@ -12,20 +12,19 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from running import Done
 
-from sitsfuse.cli import main
+from sitsfuse.cli.main import main
+from tests.helpers.running import Done
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_rehearsal(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Uncertainties are calibrated in earnest, but by one guide only, where they are not what is tested."""
+    """Uncertainties are calibrated in earnest, but by one guide only, unless a module asks for the full rehearsal."""
     with pytest.MonkeyPatch.context() as patch:
-        # The last one compares with processes of their own, where nothing is patched.
-        if request.path.stem not in ("test_rehearsal", "test_real", "test_cli_benchmark"):
-            patch.setattr("sitsfuse.methods.rehearsal.LEFT_OUT", 1)
+        if not request.node.get_closest_marker("full_rehearsal"):
+            patch.setattr("sitsfuse.methods.shared.rehearsal.LEFT_OUT", 1)
         yield
 
 

@@ -8,15 +8,16 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from sitsfuse.cli import main
-from sitsfuse.engine import fuse
+from sitsfuse.cli.main import main
+from sitsfuse.core.series import geobox, make_series
+from sitsfuse.core.site import group, make_site
 from sitsfuse.evaluation import evaluate
+from sitsfuse.fusion.fuse import fuse
 from sitsfuse.readers import open_series, open_site
-from sitsfuse.series import geobox, group, make_series, make_site
 
 METHODS = ("ddi", "difference", "temporal", "spatial")
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.full_rehearsal]
 
 
 @pytest.fixture

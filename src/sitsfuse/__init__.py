@@ -14,34 +14,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .benchmarking import benchmark
-    from .catalogue import search
+    from .catalogue.search import search
     from .demonstration import demo
-    from .engine import fuse
     from .errors import InputError
     from .evaluation import evaluate
-    from .info import describe
-    from .pages.benchmark import report
+    from .fusion.fuse import fuse
     from .preparation import prepare
     from .readers import open_pair, open_series, open_site, open_target
+    from .readers.description import describe
+    from .reporting import report
     from .simulator import simulate
-    from .training import train
+    from .superresolution.training import train
+
 
 _WHERE = {
     "benchmark": "benchmarking",
     "demo": "demonstration",
-    "fuse": "engine",
+    "fuse": "fusion.fuse",
     "InputError": "errors",
     "evaluate": "evaluation",
-    "describe": "info",
+    "describe": "readers.description",
     "prepare": "preparation",
-    "report": "pages.benchmark",
-    "search": "catalogue",
+    "report": "reporting",
+    "search": "catalogue.search",
     "open_pair": "readers",
     "open_series": "readers",
     "open_site": "readers",
     "open_target": "readers",
     "simulate": "simulator",
-    "train": "training",
+    "train": "superresolution.training",
 }
 
 __all__ = [

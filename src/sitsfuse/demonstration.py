@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .engine import fuse
+from .drawing.comparison import draw_comparison
+from .drawing.figures import require_matplotlib
 from .errors import InputError
 from .evaluation import NDVI, POOLED, evaluate, write_table
-from .figure import draw_comparison, require_matplotlib
+from .fusion.fuse import fuse
 from .methods import METHODS
 from .readers import open_series
+from .runtime.files import write_json
+from .runtime.threads import default_workers
 from .simulator import SimulationConfig, simulate
-from .threads import default_workers
-from .writers import write_geotiffs, write_json
+from .writers import write_geotiffs
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done and the steps in all."""

@@ -1,5 +1,7 @@
 """The errors that a user can mend: one line that names the place, what is wrong there and what to do."""
 
+from __future__ import annotations
+
 
 class InputError(Exception):
     """Bad usage or bad input.

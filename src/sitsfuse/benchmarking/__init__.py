@@ -1,7 +1,8 @@
 """The benchmark: sites × ratios × protocols × methods × dates in one run that can be killed and resumed.
 
 Every prediction is a unit of its own, made in a process of a pool: a method that raises, or that takes its process
-down, is noted and the others go on. What a unit leaves is written whole or not at all; see :mod:`sitsfuse.results`.
+down, is noted and the others go on. What a unit leaves is written whole or not at all; see
+:mod:`sitsfuse.benchmarking.results`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from typing import Any
 
 import pandas as pd
 
-from .. import threads
-from ..engine import TILE
 from ..errors import InputError
-from ..methods import known_methods
-from ..protocols import STANDARD, Protocol
-from ..results import Results
+from ..fusion.fuse import TILE
+from ..methods import known_methods as known_methods
+from ..methods import method_names
+from ..runtime import threads
+from ..runtime.files import read_json, write_json
 from ..simulator.sites import SITES, simulate_site
-from ..writers import read_json, write_json, write_site
+from ..writers import write_site
 from .plan import SIMULATED_SITES, claim, describe, merged, survey
 from .pool import finished
+from .protocols import STANDARD, Protocol
+from .results import Results
 from .units import Job, run
 from .windows import Report, keep_windows
 
@@ -65,7 +68,7 @@ def benchmark(
     targets
         Names of LR series; by default all that a site holds (``target``, ``target_x5`` …): the ratios.
     protocols
-        What to leave out, see :mod:`sitsfuse.protocols`: ``standard``, ``guide-gap:60``, ``forecast`` …
+        What to leave out, see :mod:`sitsfuse.benchmarking.protocols`: ``standard``, ``guide-gap:60``, ``forecast`` …
     max_dates
         Predict at most so many dates per site, spread evenly.
     max_days
@@ -101,7 +104,7 @@ def benchmark(
     """
     tell = report or (lambda *_: None)
     results = Results(Path(out))
-    chosen = {name: describe(name, (options or {}).get(name)) for name in methods or known_methods()}
+    chosen = {name: describe(name, (options or {}).get(name)) for name in methods or method_names()}
     if strange := set(options or {}) - set(chosen):
         raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
     asked = [str(Protocol.parse(p)) for p in protocols]

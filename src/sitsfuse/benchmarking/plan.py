@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..core.dates import calendar_days, nearest
+from ..core.site import group, pair_of
 from ..errors import InputError
-from ..evaluation.dates import calendar_days, nearest
-from ..methods import make_method
-from ..protocols import Protocol
+from ..methods.options import make_method
 from ..readers import open_site, series_names
-from ..results import Results
-from ..series import group, pair_of
-from ..writers import read_json
+from ..runtime.files import read_json
+from .protocols import Protocol
+from .results import Results
 
 SIMULATED_SITES = "sites/sites.json"
 """What tells that a folder ``sites`` was simulated for the benchmark."""

@@ -14,18 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .. import memory
-from ..engine import fuse, predict_window
+from ..core.dates import days, nearest
+from ..core.site import group, pair_of
+from ..core.tiling import middle, tile_window
 from ..errors import InputError
 from ..evaluation import evaluate
-from ..evaluation.dates import nearest
-from ..grid import middle, tile_window
-from ..methods import Predictor, make_method
-from ..protocols import STANDARD, Protocol, withhold
+from ..fusion.fuse import fuse
+from ..fusion.run import predict_window
+from ..methods import Predictor
+from ..methods.options import make_method
 from ..readers import open_series
-from ..results import Results, Unit
-from ..series import group, pair_of
-from ..timeline import days
+from ..runtime import memory
+from .protocols import STANDARD, Protocol, withhold
+from .results import Results, Unit
 from .windows import WINDOW, opened
 
 

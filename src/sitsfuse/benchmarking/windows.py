@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..grid import Window, middle
+from ..core.grid import Window
+from ..core.site import group, pair_of
+from ..core.tiling import middle
+from ..evaluation.strata import stratify
 from ..readers import open_site
-from ..results import Results
-from ..series import group, pair_of
-from ..strata import stratify
+from .results import Results
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done and the steps in all."""

@@ -7,15 +7,19 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from ..core.checks import check, check_same_grid, match_bands
+from ..core.dates import calendar_days
+from ..core.series import geobox
 from ..errors import InputError
-from ..series import check, check_same_grid, geobox, match_bands
-from ..strata import Mode, check_mode
+from ..metrics.strata import Mode
+from ..writers.table import check_table_path, write_table
 from .coarse import Coarse
 from .compare import compare
-from .dates import calendar_days, matches
+from .matching import matches
 from .rows import POOLED
 from .scene import NDVI, UNCERTAINTY, Scene
-from .table import COLUMNS, check_table_path, summary, write_table
+from .strata import check_mode
+from .table import COLUMNS, summary
 
 __all__ = ["COLUMNS", "NDVI", "POOLED", "check_table_path", "evaluate", "summary", "write_table"]
 
@@ -49,7 +53,7 @@ def evaluate(
         Side of the blocks that are read at once, in HR pixels; grown to a multiple of 128. Memory depends on it, but
         not on the size of the images; the results do not depend on it but for rounding.
     mode
-        How the gradients of the bands are joined for the strata, see :mod:`sitsfuse.strata`.
+        How the gradients of the bands are joined for the strata, see :mod:`sitsfuse.evaluation.strata`.
     workers
         Threads that read and compare blocks.
 
@@ -58,14 +62,14 @@ def evaluate(
     pandas.DataFrame
         One row per date, band, stratum and metric: ``date`` (of the reference), ``predicted``, ``days`` (predicted
         minus reference), ``band`` (a band, ``ndvi`` or ``all``: the bands pooled), ``stratum`` (``all``, ``low`` or
-        ``high`` gradient of the reference, see :mod:`sitsfuse.strata`), ``metric``, ``value``, ``n_valid`` (pixels
+        ``high`` gradient of the reference, see `strata`), ``metric``, ``value``, ``n_valid`` (pixels
         compared, or windows by their centres), ``n_reference`` (pixels of the stratum valid in the reference) and
         ``coverage`` (their quotient). ``attrs["left_out"]`` counts the reference dates without a partner.
 
         The metrics are those of :mod:`sitsfuse.metrics`: of each band, NDVI and the bands pooled; ``sam`` and, with a
         target, ``ergas`` of the bands together; ``coverage10`` … ``coverage99`` and ``sharpness`` of the bands whose
         uncertainty is known. With a target also, of the whole image, ``frr``, ``fro`` and ``fru`` of each band (see
-        :mod:`sitsfuse.frequency`; invalid pixels take the value of the interpolated target in all three images) and
+        `sitsfuse.metrics.frequency`; invalid pixels take the value of the interpolated target in all three images) and
         ``lr_consistency``, the RMSE of the degraded prediction against the target, where the counts are of the LR
         pixels that lie in the image at least by half, and the target is the reference.
 

@@ -10,27 +10,18 @@ import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from ..degrade import (
-    MIN_FOOTPRINT,
-    BoolArray,
-    FloatArray,
-    down_by,
-    down_halo,
-    down_matrix,
-    fill,
-    separable,
-    up_halo,
-    up_mask,
-    up_matrix,
-)
-from ..grid import Axis, GridPair, Window
-from ..series import finite_image, geobox, mtf
-from ..streaming import Block
+from ..core.arrays import BoolArray, FloatArray
+from ..core.grid import Axis, GridPair, Window
+from ..core.loading import finite_image
+from ..core.series import geobox, mtf
+from ..operators.matrices import down_halo, down_matrix, separable, up_halo, up_matrix
+from ..operators.updown import MIN_FOOTPRINT, down_by, fill, up_mask
+from ..runtime.streaming import Block
 
 HELD = 1 << 25
 """LR images of up to so many values are held in memory, larger ones read by windows."""
 FADE = 0.01
-"""How fast what fills invalid LR pixels fades to the image's mean, see :func:`sitsfuse.degrade.fill`."""
+"""How fast what fills invalid LR pixels fades to the image's mean, see :func:`sitsfuse.operators.updown.fill`."""
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..degrade import BoolArray, FloatArray
-from ..frequency import ENOUGH, SIDE, amplitudes, cuts
-from ..grid import Window
+from ..core.arrays import BoolArray, F64Array, FloatArray
+from ..core.grid import Window
+from ..core.loading import finite_image
 from ..metrics import HIGH, LOW, MAPPED, REACH, Masks, Quantiles, measure, spectral_angles
-from ..series import finite_image
-from ..strata import Thresholds, classify, gradient
-from ..streaming import Block, stream, within
+from ..metrics.frequency import ENOUGH, SIDE, amplitudes, cuts
+from ..metrics.strata import Thresholds, classify, gradient
+from ..runtime.streaming import Block, stream, within
 from .rows import Row, rows
-from .scene import UNCERTAINTY, F64Array, Found, Ground, Scene
+from .scene import UNCERTAINTY, Found, Ground, Scene
 
 RANGE = (0.01, 0.99)
 """Percentiles between which the values of the reference range."""

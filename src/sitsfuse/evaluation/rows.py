@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..frequency import SIDE, Rates, profile
 from ..metrics import CALIBRATION, HIGH, LOW, MAPPED, METRICS, STRATA, Quantiles, Sums, ergas
+from ..metrics.frequency import SIDE, Rates, profile
 from .scene import NDVI, UNCERTAINTY, Found, Scene
 
 Row = dict[str, Any]

@@ -11,18 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ..degrade import BoolArray, FloatArray
-from ..grid import Window
+from ..core.arrays import BoolArray, F64Array, FloatArray
+from ..core.grid import Window
 from ..metrics import ndvi
-from ..strata import Mode, Thresholds
+from ..metrics.strata import Mode, Thresholds
 from .coarse import Coarse
 
 NDVI = "ndvi"
 """Name of the row of the vegetation index."""
 UNCERTAINTY = "uncertainty"
 """Name of the standard deviation that a prediction may state."""
-
-F64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

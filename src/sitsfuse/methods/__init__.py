@@ -1,130 +1,21 @@
-"""The fusion methods and their registry.
+"""The fusion methods: one file or folder each, found by name in `registry`.
 
 A method of one's own is a frozen dataclass with the attributes of `base.Method`, announced by an entry point of the
 group ``sitsfuse.methods``.
 """
 
-from __future__ import annotations
-
-import dataclasses
-import inspect
-import re
-from collections.abc import Mapping
-from importlib.metadata import entry_points
-from itertools import pairwise
-from typing import Any, get_args, get_type_hints
-
-from ..errors import InputError
 from .base import Method, Predictor, Tile
-from .carn import CARN
-from .carn_ddi import CARNDDI
-from .ddi import DDI
-from .difference import Difference
-from .efast import EFAST
-from .estarfm import ESTARFM
-from .fitfc import FitFC
-from .fsdaf import FSDAF
-from .robot import ROBOT
-from .spatial import Spatial
-from .starfm import STARFM
-from .temporal import Temporal
-from .vipstf import VIPSTF
+from .options import make_method, parameters
+from .registry import METHODS, find_method, known_methods, method_names
 
-METHODS: dict[str, type[Any]] = {
-    m.name: m
-    for m in (Temporal, Spatial, Difference, EFAST, STARFM, ESTARFM, FitFC, FSDAF, VIPSTF, ROBOT, CARN, DDI, CARNDDI)
-}
-"""The methods that come with the package, by name."""
-
-
-def known_methods() -> dict[str, type[Any]]:
-    """All methods: the package's own and those of other packages."""
-    found = dict(METHODS)
-    for entry in entry_points(group="sitsfuse.methods"):
-        found.setdefault(entry.name, entry.load())
-    return found
-
-
-def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
-    """Build a method from its name and its parameters.
-
-    Parameters
-    ----------
-    name
-        A name of `known_methods`.
-    options
-        Values for the method's fields; text (as it comes from the command line) is converted to the field's type, and
-        so are lists (as they come from JSON).
-
-    Raises
-    ------
-    InputError
-        On an unknown name or parameter, listing the known ones, or a value that does not fit.
-    """
-    methods = known_methods()
-    if name not in methods:
-        raise InputError(f"method {name!r}", "is unknown", f"choose one of {', '.join(sorted(methods))}")
-    cls = methods[name]
-    hints = get_type_hints(cls)
-    fields = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-    values = {}
-    for key, value in (options or {}).items():
-        if key not in fields:
-            known = ", ".join(fields) or "none"
-            raise InputError(f"option {key!r}", f"is not one of {name}'s", f"its options are: {known}")
-        values[key] = _convert(value, fields[key], f"option {key!r}")
-    try:
-        method: Method = cls(**values)
-    except ValueError as error:
-        raise InputError(f"method {name!r}", str(error), "see `sitsfuse methods`") from error
-    return method
-
-
-def parameters(cls: type[Any]) -> list[tuple[str, Any, str]]:
-    """Name, default and description of a method's parameters, in order."""
-    docs: dict[str, str] = {}
-    for one in reversed(cls.__mro__):  # a method may extend another
-        docs |= _field_docs(one)
-    return [(f.name, f.default, docs.get(f.name, "")) for f in dataclasses.fields(cls)]
-
-
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    if isinstance(value, list):  # as JSON gives tuples
-        return tuple(value)
-    if not isinstance(value, str) or kind is str:
-        return value
-    try:
-        if kind is bool:
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[value.lower()]
-        if kind in (int, float):
-            return kind(value)
-        if (args := get_args(kind)) and args[-1] is Ellipsis:  # tuple[X, ...]
-            return tuple(_convert(part, args[0], where) for part in re.split(r"[|,]", value))
-    except (KeyError, ValueError) as error:
-        raise InputError(where, f"cannot be {value!r}", "see `sitsfuse methods` for its type") from error
-    return value
-
-
-def _field_docs(cls: type[Any]) -> dict[str, str]:
-    """The docstring under each field, read from the source."""
-    import ast
-    import textwrap
-
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError):
-        return {}
-    body = tree.body[0].body  # type: ignore[attr-defined]
-    docs = {}
-    for here, following in pairwise(body):
-        if (
-            isinstance(here, ast.AnnAssign)
-            and isinstance(here.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-        ):
-            docs[here.target.id] = " ".join(str(following.value.value).split())
-    return docs
-
-
-__all__ = ["METHODS", "Method", "Predictor", "Tile", "known_methods", "make_method", "parameters"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "Predictor",
+    "Tile",
+    "find_method",
+    "known_methods",
+    "make_method",
+    "method_names",
+    "parameters",
+]

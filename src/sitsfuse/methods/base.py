@@ -7,16 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
-from dask.base import is_dask_collection
 
-from ..grid import GridPair, Window
-from ..series import index_of, make_series, with_date
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
-Times = npt.NDArray[np.datetime64]
+from ..core.arrays import BoolArray, FloatArray, Times
+from ..core.grid import GridPair, Window
+from ..core.series import make_series
 
 
 @dataclass(frozen=True)
@@ -136,38 +131,3 @@ def result(
     out["uncertainty"] = ("band", "y", "x"), np.where(keep, uncertainty, np.float32(np.nan)).astype(np.float32)
     out["filled"] = ("y", "x"), np.zeros_like(valid) if filled is None else filled & valid
     return out.assign(diagnostics)
-
-
-def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = None) -> xr.Dataset:
-    """Load a window of a series, on the calling thread: tiles and dates are what runs in parallel.
-
-    Parameters
-    ----------
-    series
-        A series, lazy or not.
-    window
-        Rows and columns.
-    times
-        Dates to load, by default all; a date that the series lacks is interpolated in time.
-    """
-    index = range(series.sizes["time"]) if times is None else [_position(series, t) for t in times]
-    known = [i for i in index if i is not None]
-    if times is not None and len(known) < len(times):
-        whole = read(series, window)
-        for time in times:
-            whole = with_date(whole, time)
-        return read(whole, (slice(None), slice(None)), times)
-    # One indexing for all dimensions, with a slice in time: so a lazy series reads no more than the window.
-    in_a_row = known and known == list(range(known[0], known[-1] + 1))
-    when = slice(known[0], known[-1] + 1) if in_a_row else known
-    part = series[["reflectance", "valid"]].isel(time=when, y=window[0], x=window[1])
-    part = part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
-    # Whatever a mask says, what is not a number is not valid.
-    finite = np.isfinite(part["reflectance"].values).all(axis=1)
-    return part if finite[part["valid"].values].all() else part.assign(valid=part["valid"] & finite)
-
-
-def _position(series: xr.Dataset, time: np.datetime64) -> int | None:
-    """Position of the image of that time, else of that day: guides may have two images of a day."""
-    exact = np.flatnonzero(series["time"].values == time)
-    return int(exact[0]) if exact.size else index_of(series, time)

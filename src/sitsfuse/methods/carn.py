@@ -11,16 +11,19 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from ..degrade import FILL_RADIUS, up
+from ..core.arrays import BoolArray, FloatArray, Times
+from ..core.grid import GridPair
+from ..core.series import mtf
+from ..core.site import group, pair_of
 from ..errors import InputError
-from ..grid import GridPair
-from ..modelcard import Card, read_card, shipped_model, shipped_models
-from ..series import group, mtf, pair_of
-from .base import BoolArray, FloatArray, Tile, Times, result
-from .carn_model import RUNTIMES, Model, load_model
-from .difference import correct, residual_halo
-from .rehearsal import Rehearsed
-from .spatial import local_deviation
+from ..operators.deviation import local_deviation
+from ..operators.residual import residual_halo
+from ..operators.updown import up
+from ..superresolution.card import read_card, shipped_model, shipped_models
+from ..superresolution.correction import ITERATIONS, corrected, lr_reach
+from ..superresolution.model import RUNTIMES, Model, load_model
+from .base import Tile, result
+from .shared.rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class CARN(Rehearsed):
 
     model: str = ""
     """Folder of a model; empty: the package's own for these bands and this factor."""
-    iterations: int = 2
+    iterations: int = ITERATIONS
     """Residual corrections; 0 leaves the network's image as it is."""
     runtime: str = "auto"
     """torch, onnx (onnxruntime), or auto: torch where it can."""
@@ -134,50 +137,6 @@ class CARNPredictor:
         for k, slope, floor in zip(self.order, errors.slope, errors.floor, strict=True):
             out[k] = np.hypot(slope * spread[k], floor)
         return out
-
-
-def corrected(
-    model: Model,
-    values: FloatArray,
-    valid: BoolArray,
-    grids: GridPair,
-    order: tuple[int, ...],
-    mtfs: tuple[float, ...],
-    iterations: int,
-) -> tuple[FloatArray, BoolArray]:
-    """The model's HR image of an LR one, with residual corrections.
-
-    Parameters
-    ----------
-    model
-        The model.
-    values, valid
-        (B, y, x) and (y, x) of the LR image.
-    grids
-        The two grids.
-    order
-        Position of each of the network's bands in the image.
-    mtfs
-        MTF of the LR sensor per band.
-    iterations
-        Residual corrections.
-
-    Returns
-    -------
-    image, valid
-        (B, y, x) float32, 0 where invalid, and (y, x).
-    """
-    image, ok = model.predict(values, valid, grids, order)
-    return correct(image, ok, values, valid, grids, mtfs, (1.0,) * len(values), iterations)[0], ok
-
-
-def lr_reach(card: Card) -> int:
-    """LR pixels on each side that a model's image and its uncertainty depend on."""
-    # Network, filling of invalid pixels before it, and the way from its grid to the HR grid.
-    image = card.halo + FILL_RADIUS + 1
-    # ↑, filling of invalid pixels, the local deviation and what fills them for it: see `local_deviation`.
-    uncertainty = 2 + FILL_RADIUS + 1 + FILL_RADIUS
-    return max(image, uncertainty)
 
 
 def find_model(model: str, bands: list[str], ratio: float) -> Path:

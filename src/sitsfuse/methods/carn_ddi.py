@@ -10,16 +10,20 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from ..degrade import down
-from ..grid import GridPair, Window
-from ..series import group, pair_of
-from ..timeline import days, effective_gap, temporal_weights
-from . import rehearsal
-from .base import FloatArray, Tile, Times, read, result
+from ..core.arrays import FloatArray, Times
+from ..core.dates import days
+from ..core.grid import GridPair, Window
+from ..core.loading import read
+from ..core.site import group, pair_of
+from ..core.timeline import effective_gap, temporal_weights
+from ..operators.residual import correct
+from ..operators.updown import down
+from .base import Tile, result
 from .carn import CARN, CARNPredictor
-from .ddi import DDI, DDIPredictor
-from .difference import correct
-from .temporal import weighted_sum
+from .ddi import DDI
+from .ddi.predictor import DDIPredictor
+from .shared import rehearsal
+from .shared.in_time import weighted_sum
 
 WINDOW, WINDOWS = 300, 3
 """Side in HR pixels, and number, of the windows on which the two are rehearsed."""

@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from ..degrade import FILL_RADIUS, down, down_halo, fill, separable, up_halo, up_mask, up_matrix
-from ..grid import Axis, GridPair
-from ..series import group, mtf
-from ..timeline import days, temporal_weights
-from .base import BoolArray, FloatArray, Tile, Times, result
-from .rehearsal import Rehearsed
-from .temporal import temporal_spread, weighted_sum
-
-FADE = 0.05
-"""Weight of 0 when a residual is carried under clouds (see `degrade.fill`)."""
+from ..core.arrays import Times
+from ..core.dates import days
+from ..core.series import mtf
+from ..core.site import group
+from ..core.timeline import temporal_weights
+from ..operators.residual import correct, residual_halo, spread_residual
+from ..operators.updown import up_mask
+from .base import Tile, result
+from .shared.in_time import temporal_spread, weighted_sum
+from .shared.rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
@@ -77,81 +77,3 @@ class DifferencePredictor:
         seen = up_mask(known, tile.grids)
         size = spread_residual(np.abs(misfit), known, tile.grids)
         return result(tile, image, any_valid, np.where(seen, np.abs(size), unknown), ~seen)
-
-
-def residual_halo(ratio: float) -> int:
-    """HR pixels that a residual correction reaches: ↓, filling under clouds and ↑."""
-    return down_halo(ratio) + up_halo(ratio)
-
-
-def residual(
-    image: FloatArray,
-    valid: BoolArray,
-    target: FloatArray,
-    clear: BoolArray,
-    grids: GridPair,
-    mtfs: tuple[float, ...],
-) -> tuple[FloatArray, BoolArray]:
-    """``C_p - P↓`` on the LR pixels where both are valid (0 elsewhere), and where that is."""
-    degraded, ok = down(image, valid, grids, mtfs)
-    known = ok & clear
-    return np.where(known, target - degraded, np.float32(0)), known
-
-
-def correct(
-    image: FloatArray,
-    valid: BoolArray,
-    target: FloatArray,
-    clear: BoolArray,
-    grids: GridPair,
-    mtfs: tuple[float, ...],
-    strength: tuple[float, ...],
-    iterations: int,
-) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Add the residual ``r = C_p - P↓``, several times: ``P + r↑`` does not quite degrade to ``C_p``.
-
-    Parameters
-    ----------
-    image, valid
-        (B, y, x) and (y, x), what to correct on the HR grid.
-    target, clear
-        (B, y, x) and (y, x), the LR image.
-    grids, mtfs
-        The grids, and the LR sensor's MTF per band.
-    strength
-        Share of the residual to add, per band.
-    iterations
-        How often.
-
-    Returns
-    -------
-    image, misfit, known
-        (B, y, x) the corrected image; (B, y, x) the residual before, and (y, x) where it is known, at LR.
-    """
-    share = np.array(strength, np.float32)[:, None, None]
-    misfit, known = residual(image, valid, target, clear, grids, mtfs)
-    left = share * misfit
-    for i in range(iterations):
-        added = spread_residual(left, known, grids)
-        image = image + added
-        if i + 1 < iterations:
-            # What of the correction is lost when it is seen at LR again.
-            left = left - np.where(known, down(added, valid, grids, mtfs)[0], np.float32(0))
-    return image, misfit, known
-
-
-def spread_residual(misfit: FloatArray, known: BoolArray, grids: GridPair) -> FloatArray:
-    """``r↑``: bicubic; under clouds and outside the LR image carried in from around, fading to 0."""
-    filled = fill(misfit, known, FADE)
-    spread = separable(filled, up_matrix(grids.y), up_matrix(grids.x))
-    return np.asarray(spread * _reach(grids.y)[:, None] * _reach(grids.x), dtype=np.float32)
-
-
-def _reach(axis: Axis) -> FloatArray:
-    """(n_hr,) 1 in the LR image and half a pixel around it, 0 from `FILL_RADIUS` LR pixels outside on.
-
-    ↑ repeats the edge of the LR image for ever: what is known there says nothing of what lies far away.
-    """
-    position = (np.arange(axis.n_hr) + 0.5 - axis.offset) / axis.ratio
-    outside = np.maximum(-position, position - axis.n_lr)
-    return np.asarray(np.clip((FILL_RADIUS - outside) / (FILL_RADIUS - 0.5), 0, 1), np.float32)

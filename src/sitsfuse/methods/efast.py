@@ -11,14 +11,18 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from ..degrade import cell_matrix, down, separable, up, up_mask, up_matrix
-from ..grid import GridPair
-from ..series import group, mtf
-from ..timeline import days, interpolate
-from .base import BoolArray, FloatArray, Tile, Times, result
-from .difference import residual_halo
-from .pairs import lr_sources
-from .rehearsal import Rehearsed
+from ..core.arrays import BoolArray, FloatArray, Times
+from ..core.dates import days
+from ..core.grid import GridPair
+from ..core.series import mtf
+from ..core.site import group
+from ..core.timeline import interpolate
+from ..operators.matrices import cell_matrix, separable, up_matrix
+from ..operators.residual import residual_halo
+from ..operators.updown import down, up, up_mask
+from .base import Tile, result
+from .shared.pairs import lr_sources
+from .shared.rehearsal import Rehearsed
 
 LEAST_SCORE = 1e-3
 """Score of clear pixels beside a guide's clouds: a guide that is clear around outweighs them a thousand times."""

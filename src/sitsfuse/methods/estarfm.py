@@ -11,10 +11,12 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import special
 
-from .base import BoolArray, FloatArray, Tile
-from .difference import residual_halo
-from .pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, statistics, window_sum
-from .rehearsal import Rehearsed
+from ..core.arrays import BoolArray, FloatArray
+from ..operators.residual import residual_halo
+from .base import Tile
+from .shared.pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, window_sum
+from .shared.rehearsal import Rehearsed
+from .shared.samples import statistics
 
 SIGNIFICANCE = 0.05
 """Probability of a slope as steep as the one found where fine and coarse images have nothing to do with each other."""
@@ -92,13 +94,13 @@ class ESTARFMPredictor(DatedPredictor):
 
     def _predict(self, pairs: Pairs, both: tuple[int, int], centre: BoolArray) -> tuple[FloatArray, FloatArray]:
         """The prediction from two guides and its uncertainty, (band, y, x) each, where wanted."""
-        from . import _window  # numba is slow to import
+        from .kernels import estarfm as kernel  # numba is slow to import
 
         method = self.method
         window = odd_window(method.window, 10, pairs.tile.grids.ratio)
         valid = pairs.valid[both[0]] & pairs.valid[both[1]]
         fine, coarse = (np.stack([image(k) for k in both]) for image in (pairs.fine, pairs.coarse))
-        change = _window.estarfm(
+        change = kernel.estarfm(
             fine,
             coarse,
             pairs.target,

@@ -9,13 +9,15 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from ..degrade import fill, nearest_index, separable, up_matrix
+from ..core.arrays import BoolArray, FloatArray
+from ..core.site import group
 from ..errors import InputError
-from ..series import group
-from .base import BoolArray, FloatArray, Tile
-from .difference import residual_halo
-from .pairs import DatedPredictor, Dates, Pairs, odd_window, window_sum
-from .rehearsal import Rehearsed
+from ..operators.matrices import nearest_index, separable, up_matrix
+from ..operators.residual import residual_halo
+from ..operators.updown import fill
+from .base import Tile
+from .shared.pairs import DatedPredictor, Dates, Pairs, odd_window, window_sum
+from .shared.rehearsal import Rehearsed
 
 ALL = ("all",)
 """Instead of the names of bands."""
@@ -83,7 +85,7 @@ class FitFCPredictor(DatedPredictor):
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
-        from . import _window  # numba is slow to import
+        from .kernels import similar as kernel  # numba is slow to import
 
         method, pairs = self.method, Pairs.of(tile, self.dates, 1)
         window = odd_window(method.window, 8, tile.grids.ratio)
@@ -93,7 +95,7 @@ class FitFCPredictor(DatedPredictor):
             fine = pairs.fine(k)
             plain = self._regressed(pairs, k, fine)
             features = fine[list(self.features)]
-            image[:, here] = _window.similar(features, plain, pairs.valid[k], here, window, method.similar)[:, here]
+            image[:, here] = kernel.similar(features, plain, pairs.valid[k], here, window, method.similar)[:, here]
             # One guide knows nothing of what the change did to its details.
             change[:, here] = np.abs(pairs.target - pairs.coarse(k))[:, here]
         return pairs.result(image, change)

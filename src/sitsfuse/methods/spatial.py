@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage
 
-from ..degrade import FILL_RADIUS, fill, up, up_halo
-from ..series import group
-from .base import BoolArray, FloatArray, Tile, Times, result
-from .rehearsal import Rehearsed
+from ..core.arrays import Times
+from ..core.site import group
+from ..operators.deviation import local_deviation
+from ..operators.matrices import FILL_RADIUS, up_halo
+from ..operators.updown import up
+from .base import Tile, result
+from .shared.rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,3 @@ class SpatialPredictor:
         image, ok = up(values, valid, tile.grids)
         spread, _ = up(local_deviation(values, valid), valid, tile.grids)
         return result(tile, image, ok, np.maximum(spread, 0))
-
-
-def local_deviation(values: FloatArray, valid: BoolArray) -> FloatArray:
-    """Standard deviation over 3×3 LR pixels, (band, y, x): what bicubic interpolation cannot know is of that size."""
-    clean = fill(values, valid).astype(np.float64)
-    size = (0, 3, 3)
-    mean = ndimage.uniform_filter(clean, size[1:], axes=(-2, -1), mode="nearest")
-    square = ndimage.uniform_filter(clean**2, size[1:], axes=(-2, -1), mode="nearest")
-    return np.asarray(np.sqrt(np.clip(square - mean**2, 0, None)), np.float32)

@@ -8,10 +8,12 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from .base import FloatArray, Tile
-from .difference import residual_halo
-from .pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, statistics
-from .rehearsal import Rehearsed
+from ..core.arrays import FloatArray
+from ..operators.residual import residual_halo
+from .base import Tile
+from .shared.pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window
+from .shared.rehearsal import Rehearsed
+from .shared.samples import statistics
 
 SURE = np.float32(1e18)
 """Weight of a pixel that is known exactly: no sum of weights comes near it."""
@@ -103,14 +105,14 @@ class STARFMPredictor(DatedPredictor):
 
     def _one(self, pairs: Pairs, k: int, b: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean of the candidates of one pair, the sum of their weights, and T, (y, x) each."""
-        from . import _window  # numba is slow to import
+        from .kernels import starfm as kernel  # numba is slow to import
 
         method, target = self.method, pairs.target[b]
         window = odd_window(method.window, 10, pairs.tile.grids.ratio)
         fine, coarse = pairs.fine(k, slice(b, b + 1))[0], pairs.coarse(k, slice(b, b + 1))[0]
         spectral, temporal = np.abs(fine - coarse), np.abs(coarse - target)
         value, own = target + fine - coarse, self._weight(spectral, temporal)
-        total, weights = _window.starfm(
+        total, weights = kernel.starfm(
             fine,
             spectral,
             temporal,

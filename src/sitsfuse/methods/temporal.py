@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from ..series import group
-from ..timeline import days, temporal_weights
-from .base import BoolArray, FloatArray, Tile, Times, result
-from .rehearsal import Rehearsed
+from ..core.arrays import Times
+from ..core.dates import days
+from ..core.site import group
+from ..core.timeline import temporal_weights
+from .base import Tile, result
+from .shared.in_time import temporal_spread, weighted_sum
+from .shared.rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
@@ -60,34 +62,3 @@ class TemporalPredictor:
         any_valid = np.asarray(valid.any(axis=0), bool)
         image = weighted_sum(weights, values)
         return result(tile, image, any_valid, temporal_spread(values, valid, weights, offsets), any_valid)
-
-
-def weighted_sum(weights: FloatArray, values: FloatArray) -> FloatArray:
-    """``sum over time of w F``: (time, y, x), (time, band, y, x) → (band, y, x). Images of weight 0 are not read."""
-    out = np.zeros(values.shape[1:], np.float32)
-    for weight, image in zip(weights, values, strict=True):
-        if weight.any():
-            out += np.where(weight > 0, image, np.float32(0)) * weight
-    return out
-
-
-def temporal_spread(
-    values: FloatArray, valid: BoolArray, weights: FloatArray, offsets: npt.NDArray[np.float64]
-) -> FloatArray:
-    """Uncertainty of a value interpolated in time, (band, y, x) float32, in reflectance.
-
-    The standard deviation of the pixel's valid guides, in full where the nearest guide is held, and times
-    ``2 sqrt(w (1 - w))`` between two guides: nothing at a guide's date, most in the middle. ``offsets`` are the days to
-    each guide.
-    """
-    count = np.maximum(valid.sum(axis=0), 1).astype(np.float32)
-    clean: npt.NDArray[np.float32] = np.where(valid[:, None], values, np.float32(0))
-    mean = clean.sum(axis=0) / count
-    square = np.zeros_like(mean)
-    for image, ok in zip(clean, valid, strict=True):
-        square += np.where(ok, (image - mean) ** 2, np.float32(0))
-    largest = weights.max(axis=0)
-    today = (valid & (offsets == 0).reshape(-1, *(1,) * (valid.ndim - 1))).any(axis=0)
-    held = np.where(today, np.float32(0), np.float32(1))
-    share = np.where(largest >= 1, held, 2 * np.sqrt(np.clip(largest * (1 - largest), 0, None)))
-    return np.asarray(np.sqrt(square / count) * share, dtype=np.float32)

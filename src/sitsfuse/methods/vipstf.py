@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from .base import FloatArray, Tile
-from .difference import residual_halo
-from .gapless import AllDates, Moments, weighted
-from .pairs import DatedPredictor, odd_window
-from .rehearsal import Rehearsed
+from ..core.arrays import FloatArray
+from ..operators.residual import residual_halo
+from .base import Tile
+from .shared.gapless import AllDates, weighted
+from .shared.moments import Moments
+from .shared.pairs import DatedPredictor, odd_window
+from .shared.rehearsal import Rehearsed
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,9 @@ class VIPSTFPredictor(DatedPredictor):
         residual = np.where(guides.known, left, np.float32(0))
         change = guides.spread(residual)
         if self.method.similar > 1:
-            from . import _window  # numba is slow to import
+            from .kernels import similar as kernel  # numba is slow to import
 
             window = odd_window(self.method.window, 13, tile.grids.ratio)
             wanted = guides.valid & tile.wanted
-            change = _window.similar(virtual, change, guides.valid, wanted, window, self.method.similar)
+            change = kernel.similar(virtual, change, guides.valid, wanted, window, self.method.similar)
         return guides.result(virtual + change, residual, self.detail)

@@ -40,9 +40,11 @@ References
 .. [4] L. Wald, Data fusion: definitions and architectures, Presses de l'École des Mines, Paris, 2002.
 """
 
+from __future__ import annotations
+
+from ..stats.quantiles import EXACT, Quantiles
 from ._kernels import BETWEEN, HIGH, LOW, NONE
 from .measure import MAPPED, REACH, STRATA, Masks, cross, measure, ndvi, spectral_angles
-from .quantiles import EXACT, Quantiles
 from .sums import CALIBRATION, LEVELS, METRICS, Metric, Sums, ergas
 
 __all__ = [

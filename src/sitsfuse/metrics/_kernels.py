@@ -11,10 +11,9 @@ from typing import Any
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-F64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from ..core.arrays import F64Array
+from ..stats.histogram import STRICT
 
 NONE, LOW, BETWEEN, HIGH = 0, 1, 2, 3
 """Values of a map of strata: without a gradient, low, neither low nor high, high."""
@@ -29,17 +28,8 @@ SIGMA = 1.5
 """Standard deviation of these, in pixels."""
 CONSTANT = 1e-12
 """A window's variance that is less than this share of its squared mean is rounding: the window is constant."""
-
-FINENESS = 12
-"""Bins per octave of histograms, as a power of 2."""
-LOWEST, HIGHEST = -24, 16
-"""Octaves that histograms tell apart."""
-BINS = (HIGHEST - LOWEST) << FINENESS
-"""Bins of a histogram for each sign."""
-
-_STRICT: dict[str, Any] = {"nogil": True, "cache": True}
 # NaN and infinity keep their meaning.
-_COMPILED: dict[str, Any] = {**_STRICT, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+_COMPILED: dict[str, Any] = {**STRICT, "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
 _MEAN = 1 / SQUARE**2
 
 
@@ -50,22 +40,7 @@ def gaussian() -> F64Array:
     return np.asarray((weight / weight.sum())[: DISC // 2 + 1])
 
 
-@nb.njit("void(f8[::1], i8[::1])", **_STRICT)
-def tally(values, counts):  # type: ignore[no-untyped-def]
-    """Count numbers in a histogram of 2 · BINS bins, those below 0 in the first half, from -∞ upwards.
-
-    The exponent and the first bits of the mantissa of a float64, read as an integer, grow with the number's size:
-    bins of equal width within an octave, without a logarithm.
-    """
-    bits = values.view(np.int64)
-    base = (1023 + LOWEST) << FINENESS
-    for i in range(bits.size):
-        size = ((bits[i] & 0x7FFFFFFFFFFFFFFF) >> (52 - FINENESS)) - base
-        size = min(max(size, 0), BINS - 1)
-        counts[BINS - 1 - size if bits[i] < 0 else BINS + size] += 1
-
-
-@nb.njit("void(b1[:, ::1], i8, i8, b1[:, ::1])", **_STRICT)
+@nb.njit("void(b1[:, ::1], i8, i8, b1[:, ::1])", **STRICT)
 def whole(valid, before, side, out):  # type: ignore[no-untyped-def]
     """Where a square window lies within the image and holds valid pixels only.
 
@@ -310,7 +285,7 @@ def structural(prediction, reference, counted, strata, level, c, w, sums):  # ty
         _add(s, weights, sums, 1)
 
 
-@nb.njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], u1[:, ::1], f8[:, :])", **_STRICT)
+@nb.njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], u1[:, ::1], f8[:, :])", **STRICT)
 def angles(prediction, reference, counted, strata, sums):  # type: ignore[no-untyped-def]
     """Per stratum: the number of pixels whose two spectra are not 0, and the sum of the angles between them.
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.arrays import AnyFloats, BoolArray, ByteArray, F64Array
+from ..stats.quantiles import Quantiles
 from . import _kernels as k
-from .quantiles import Quantiles
 from .sums import BOUNDS, COLUMNS, PARTS
-
-FloatArray = npt.NDArray[np.floating[Any]]
-F64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-StrataArray = npt.NDArray[np.uint8]
 
 STRATA = ("all", "low", "high")
 """Strata by the gradient of the reference, in the order of the sums' rows."""
@@ -71,15 +66,15 @@ def cross(valid: BoolArray) -> BoolArray:
 
 
 def measure(
-    prediction: FloatArray,
-    reference: FloatArray,
+    prediction: AnyFloats,
+    reference: AnyFloats,
     masks: Masks,
-    strata: StrataArray,
+    strata: ByteArray,
     sizes: Sequence[Quantiles],
     *,
     level: float = 0.0,
     c: float = 0.0,
-    sigma: FloatArray | None = None,
+    sigma: AnyFloats | None = None,
 ) -> F64Array:
     """Sum up one band of a block.
 
@@ -90,7 +85,7 @@ def measure(
     masks
         Which pixels and windows count.
     strata
-        (y, x) map of the strata, see :mod:`sitsfuse.strata`.
+        (y, x) map of the strata, see :mod:`sitsfuse.evaluation.strata`.
     sizes
         For each of the :data:`MAPPED` kinds of pixels, where its absolute errors go.
     level
@@ -124,7 +119,7 @@ def measure(
 
 
 def spectral_angles(
-    prediction: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], masks: Masks, strata: StrataArray
+    prediction: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], masks: Masks, strata: ByteArray
 ) -> F64Array:
     """Number of angles between the spectra of two images, (band, y, x) float32, and their sum in radians: (3, 2)."""
     sums = np.zeros((len(STRATA), 2))
@@ -132,7 +127,7 @@ def spectral_angles(
     return sums
 
 
-def ndvi(red: FloatArray, nir: FloatArray, valid: BoolArray | None = None) -> F64Array:
+def ndvi(red: AnyFloats, nir: AnyFloats, valid: BoolArray | None = None) -> F64Array:
     """Normalised difference vegetation index, (nir - red) / (nir + red).
 
     Parameters
@@ -153,7 +148,7 @@ def ndvi(red: FloatArray, nir: FloatArray, valid: BoolArray | None = None) -> F6
     return np.clip(ratio, -1, 1)
 
 
-def _filled(image: FloatArray, valid: BoolArray, level: float = 0.0) -> F64Array:
+def _filled(image: AnyFloats, valid: BoolArray, level: float = 0.0) -> F64Array:
     """The image less a level, in float64; 0 where invalid."""
     out = np.zeros(np.shape(image))
     return np.subtract(image, level, out=out, where=valid, dtype=np.float64)

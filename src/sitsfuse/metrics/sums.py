@@ -10,8 +10,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ._kernels import CONSTANT, F64Array
-from .quantiles import Quantiles
+from ..core.arrays import F64Array
+from ..stats.quantiles import Quantiles
+from ._kernels import CONSTANT
 
 LEVELS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
 """Central intervals whose coverage is counted, in percent."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import rasterio
 
-from ..threads import bound, default_workers
-from ..writers import consolidate, write_json
-from ..writers.common import plain
+from ..runtime.files import plain, write_json
+from ..runtime.threads import bound, default_workers
+from ..writers import consolidate
 from .config import PrepareConfig, changed, make_config, read_config
-from .radiometry import harmonize, near_pairs
+from .harmonizing import harmonize, near_pairs
+from .placing import register
 from .record import checkerboard, record
-from .registration import register
 from .state import begin
 from .survey import Progress, Survey, survey
 from .writing import write_images
@@ -87,7 +87,7 @@ def prepare(
     if not isinstance(config, PrepareConfig):
         config = read_config(config)
     out, report = Path(out), report or _silent
-    from ..pages import prepare_page  # before the work, lest it end for want of an extra
+    from .page import prepare_page  # before the work, lest it end for want of an extra
 
     bound()
     with rasterio.Env(GDAL_CACHEMAX=CACHE):

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from ..core.displacement import STAY
+from ..core.grid import crs_name
+from ..core.tiling import middle
 from ..errors import InputError
-from ..grid import crs_name, middle
-from ..warp import STAY
 from .config import PrepareConfig
-from .images import Source
-from .radiometry import Radiometry
-from .registration import Placed, key
+from .harmonizing import Radiometry
+from .placing import Placed, key
+from .sources import Source
 from .state import State
 from .survey import Chosen, Survey
 

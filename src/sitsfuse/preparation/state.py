@@ -15,8 +15,7 @@ from typing import Any
 import zarr
 
 from ..errors import InputError
-from ..outputs import STATE
-from ..writers import read_json, write_json, writing
+from ..runtime.files import STATE, read_json, write_json, writing
 
 
 @dataclass(frozen=True)

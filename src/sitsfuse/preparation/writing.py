@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from ..core.grid import Window
 from ..errors import InputError
-from ..grid import Window
-from ..readers.product import FLAG_ATTRS, FLAGS
-from ..writers import create_series, write_region, writing
+from ..readers.products.flags import FLAG_ATTRS, FLAGS
+from ..runtime.files import writing
+from ..writers import create_series, write_region
 from .config import PrepareConfig
-from .radiometry import Radiometry
-from .registration import Placed, key
+from .harmonizing import Radiometry
+from .placing import Placed, key
 from .state import State
 from .survey import Chosen, Progress, Survey
 

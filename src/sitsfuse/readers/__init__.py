@@ -8,8 +8,9 @@ from typing import Any
 
 import xarray as xr
 
+from ..core.checks import check
+from ..core.site import make_site, target_alone
 from ..errors import InputError
-from ..series import check, make_site, target_alone
 from .geotiff import read_geotiffs
 from .products import find_products, products_series
 from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups

@@ -19,8 +19,8 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from ..core.grid import crs_name, same_grid
 from ..errors import InputError
-from ..grid import crs_name, same_grid
 
 
 @dataclass(frozen=True)

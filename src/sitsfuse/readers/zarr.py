@@ -16,8 +16,8 @@ import zarr
 import zarr.errors
 from dask.array import from_array
 
+from ..core.checks import check
 from ..errors import InputError
-from ..series import check
 
 _DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, zarr.errors.BaseZarrError)
 """What zarr and xarray raise on stores that are missing, cut short or foreign."""

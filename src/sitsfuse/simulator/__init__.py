@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from ..series import make_site
+from ..core.site import make_site
 from .config import SimulationConfig, changed
 from .scene import make_scene
 from .series import guide_series, reference_series, target_series

@@ -10,9 +10,8 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 from scipy.special import betaincinv
 
-from .noise import FloatArray, fractal_noise, stream
-
-BoolArray = npt.NDArray[np.bool_]
+from ..core.arrays import BoolArray, FloatArray
+from .noise import fractal_noise, stream
 
 OCTAVES: dict[float, float] = {2600: 1.0, 1300: 0.75, 600: 0.5, 280: 0.33, 130: 0.2, 60: 0.12, 28: 0.06}
 """Amplitudes of a cloud field by cell size in metres."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .lands import LANDS
+from .land.lands import LANDS
 
 SMALLEST = 16
 """Least size of a scene, in HR pixels."""

@@ -6,12 +6,10 @@ import zlib
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from ..degrade import separable, up_matrix
-from ..grid import Axis
-
-FloatArray = npt.NDArray[np.float32]
+from ..core.arrays import FloatArray
+from ..core.grid import Axis
+from ..operators.matrices import separable, up_matrix
 
 
 def stream(seed: int, *key: str | int) -> np.random.Generator:

@@ -12,14 +12,17 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from ..degrade import down, down_matrix, separable
-from ..grid import Axis, GridPair
-from .clouds import BoolArray, Clouds, covers, draw_clouds, overcast
+from ..core.arrays import BoolArray, FloatArray
+from ..core.grid import Axis, GridPair
+from ..operators.matrices import down_matrix, separable
+from ..operators.updown import down
+from .clouds import Clouds, covers, draw_clouds, overcast
 from .config import SimulationConfig
-from .lands import LANDS
-from .landscape import Landscape, decode
-from .noise import FloatArray, stream
-from .phenology import BANDS, Weather, appear, draw_weather
+from .land.covers import BANDS
+from .land.lands import LANDS
+from .land.landscape import Landscape, decode
+from .land.phenology import Weather, appear, draw_weather
+from .noise import stream
 
 ORIGIN = (360000.0, 4836000.0)
 """Upper left corner of the scene in EPSG:32631 (near Toulouse)."""

@@ -15,8 +15,8 @@ from dask.base import tokenize
 from dask.delayed import delayed
 from odc.geo.geobox import GeoBox
 
-from ..series import make_series
-from .phenology import BANDS
+from ..core.series import make_series
+from .land.covers import BANDS
 from .scene import Scene
 
 LARGEST_EAGER = 1024

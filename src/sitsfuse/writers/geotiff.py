@@ -21,9 +21,10 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
+from ..core.checks import check
+from ..core.series import geobox
 from ..errors import InputError
-from ..series import check, geobox
-from .common import beside, plain, writing
+from ..runtime.files import beside, plain, writing
 
 INT16_SCALE = 1e-4
 INT16_NODATA = -32768

@@ -25,9 +25,10 @@ import zarr.codecs
 from dask.base import compute
 from odc.geo.geobox import GeoBox
 
+from ..core.checks import check
+from ..core.series import geobox, make_series
 from ..errors import InputError
-from ..series import check, geobox, make_series
-from .common import beside, jsonable, writing
+from ..runtime.files import beside, jsonable, writing
 
 # Once for the process: `warnings.catch_warnings` is not safe where several threads create series.
 warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)

@@ -1,0 +1,1 @@
+"""Products at their providers: search and download."""

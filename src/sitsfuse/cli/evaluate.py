@@ -1,0 +1,66 @@
+"""The command evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .options import Bands, DatePattern, TargetBands, TargetDatePattern
+from .parsing import reading
+
+
+def evaluate(
+    prediction: Annotated[Path, typer.Argument(help="Predicted series, such as the output of `sitsfuse fuse`.")],
+    reference: Annotated[Path, typer.Argument(help="HR series to compare with, on the same grid.")],
+    target: Annotated[
+        Path | None, typer.Option(help="LR series: count only where it is clear, and check the consistency with it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Table to write: metrics.csv or .parquet.")] = None,
+    max_days: Annotated[
+        float, typer.Option(help="Longest gap between a reference and its prediction, in days.", min=0)
+    ] = 1.0,
+    date_pattern: DatePattern = None,
+    bands: Bands = None,
+    target_date_pattern: TargetDatePattern = None,
+    target_bands: TargetBands = None,
+) -> None:
+    """Compare predictions with references, per band, for NDVI and for all bands.
+
+    RMSE, MAE, bias, CE90, CE99, PSNR, UIQI, structure (of SSIM), gradient correlation, SAM; with --target also ERGAS,
+    consistency with the LR image, and what of the frequencies is restored (FRR), made up (FRO) and lost (FRU); if the
+    prediction has uncertainties, the shares of errors that their intervals cover, and how wide they are.
+
+    Prints the means over the dates; -o keeps the tidy table of every date, also of pixels with low and high gradients.
+    """
+    from ..evaluation import check_table_path, summary, write_table
+    from ..evaluation import evaluate as run
+    from ..readers import open_series
+    from ..runtime.files import STATE
+    from ..runtime.threads import default_workers
+
+    if out is not None:
+        check_table_path(out)
+    how = reading(date_pattern, bands)
+    own = how | reading(target_date_pattern, target_bands, "--target-bands")
+    # Our own outputs are named our way, whatever the files that they were made from.
+    mine = {} if (prediction / STATE).is_dir() else how
+    roles = {"prediction": (prediction, mine), "reference": (reference, how)}
+    roles |= {} if target is None else {"target": (target, own)}
+    series: dict[str, Any] = {role: open_series(path, **options) for role, (path, options) in roles.items()}
+    try:
+        table = run(**series, max_days=max_days, workers=default_workers())
+    except InputError as error:
+        if str(error.where) not in roles:
+            raise
+        # Python speaks of roles; the user knows paths.
+        raise InputError(roles[str(error.where)][0], error.problem, error.mend) from error
+    print(summary(table).T.to_string(float_format=lambda v: f"{v:.5f}", na_rep=""))
+    dates, left_out = table["date"].nunique(), table.attrs.get("left_out", 0)
+    note = f"; {left_out} reference{'s' * (left_out != 1)} without a prediction" if left_out else ""
+    print(f"mean over {dates} date{'s' * (dates != 1)}{note}")
+    if out is not None:
+        write_table(table, out)
+        print(out)

@@ -1,0 +1,204 @@
+"""The commands fuse and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .options import OUTPUT, SPEED, Bands, DatePattern, Quiet, Site, TargetBands, TargetDatePattern, TargetName
+from .parsing import names, numbers, pairs, reading
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def fuse(
+    paths: Site,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of GeoTIFFs or Zarr store to write; run again to resume.")
+    ],
+    method: Annotated[str, typer.Option(help="One of `sitsfuse methods`.")] = "ddi",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the method, see `sitsfuse methods`: --set steps=500 --set seed=3."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a network, as `sitsfuse train` writes it, for the methods carn and carn+ddi."),
+    ] = None,
+    factor: Annotated[
+        float | None,
+        typer.Option(
+            help="Where TARGET stands alone: its pixel size over that of the prediction. Default: that of --model."
+        ),
+    ] = None,
+    dates: Annotated[
+        str | None, typer.Option(help="Dates to predict: 2019-05-01,2019-05-06. Default: those of the target.")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Instead, a regular series over the target's time: 2d. Gaps are interpolated.")
+    ] = None,
+    target: TargetName = "target",
+    mtf: Annotated[
+        str | None,
+        typer.Option(
+            help="MTF of the LR sensor at its Nyquist frequency: 0.3, or one per band of the guide. Default: what the "
+            "target says, else 0.3."
+        ),
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="cog: a GeoTIFF per date; zarr: one Zarr series.", rich_help_panel=OUTPUT)
+    ] = "cog",
+    int16: Annotated[
+        bool, typer.Option("--int16", help="GeoTIFFs as integers × 1e-4.", rich_help_panel=OUTPUT)
+    ] = False,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Also keep the weight of each guide (ddi).", rich_help_panel=OUTPUT)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where an output is there.", rich_help_panel=OUTPUT)
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda, for methods that train.", rich_help_panel=SPEED)
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(help="Side of a tile, in HR pixels: it bounds the memory.", min=16, rich_help_panel=SPEED)
+    ] = 1024,
+    workers: Annotated[
+        int | None, typer.Option(help="Tiles at a time. Default: all cores.", min=1, rich_help_panel=SPEED)
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run on a dask cluster: its scheduler's address, tcp://host:8786.", rich_help_panel=SPEED),
+    ] = None,
+    date_pattern: DatePattern = None,
+    bands: Bands = None,
+    target_date_pattern: TargetDatePattern = None,
+    target_bands: TargetBands = None,
+    quiet: Quiet = False,
+) -> None:
+    """Predict HR images at every LR date.
+
+    Writes YYYYMMDD.tif, YYYYMMDD_uncertainty.tif and YYYYMMDD_mask.tif (0 = valid) per date. A killed run resumes
+    where it was when it is run again.
+
+    Examples: `sitsfuse fuse SITE -o fused` · `sitsfuse fuse venus/ sentinel2/ -o fused --every 2d --weights` ·
+    `sitsfuse fuse sentinel2/ -o fused --method carn --model model`
+    """
+    from ..core.site import group
+    from ..fusion.dates import plan_dates
+    from ..fusion.fuse import fuse as run
+    from ..fusion.outputs.disk import read_records
+    from .progress import tiles
+
+    options = pairs(set_ or [], "--set")
+    if device is not None:
+        options["device"] = device
+    if model is not None:
+        from ..superresolution.card import read_card
+
+        options["model"] = str(model)
+        factor = factor or read_card(model).factor
+    chosen = names(dates)
+    own = reading(target_date_pattern, target_bands, "--target-bands")
+    site = _open(paths, target, reading(date_pattern, bands), own, mtf, factor)
+    times, _ = plan_dates(group(site, "target")["time"].values, chosen, every)
+    with tiles(quiet) as report:
+        run(
+            site,
+            out,
+            method=method,
+            options=options,
+            dates=chosen,
+            every=every,
+            format=format_,
+            tile=tile,
+            weights=weights,
+            int16=int16,
+            workers=workers,
+            scheduler=scheduler,
+            overwrite=overwrite,
+            report=report,
+        )
+    # An output may hold the dates of other runs, too.
+    records = read_records(out)
+    for day in (str(t)[:10] for t in times):
+        print(f"{day}  {_line(day, records[day])}")
+    print(out)
+
+
+def methods() -> None:
+    """List the methods, their options and papers."""
+    from ..methods import known_methods
+    from ..methods.options import parameters
+
+    for name, cls in known_methods().items():
+        summary = (cls.__doc__ or "").strip().splitlines()[0]
+        print(f"{name}: {summary}\n    paper: {cls.paper}")
+        for field, default, text in parameters(cls):
+            shown = ",".join(str(v) for v in default) if isinstance(default, tuple) else default
+            shown = '""' if shown == "" else shown
+            print(f"    {field}={shown}  {text}")
+
+
+def _open(
+    paths: Sequence[Path],
+    target: str,
+    how: dict[str, Any],
+    own: dict[str, Any],
+    mtf: str | None,
+    factor: float | None,
+) -> xr.DataTree:
+    """The site of one path, or of two."""
+    from ..core.checks import check
+    from ..readers import open_pair, open_site, open_target, series_names
+
+    alone = len(paths) == 1 and paths[0].is_dir() and not series_names(paths[0])
+    if alone:
+        if factor is None:
+            mend = "give GUIDE TARGET; --factor or --model if there is no guide"
+            raise InputError(paths[0], "has no guide/ and target/", mend)
+        site = open_target(paths[0], factor, **how | own)
+    elif len(paths) == 1:
+        site = open_site(paths[0], target, own, **how)
+    elif len(paths) == 2:
+        if target != "target":
+            raise InputError("--target", f"{target!r} names a series of a site, but two paths are given", "drop it")
+        site = open_pair(paths[0], paths[1], None, own, **how)
+    else:
+        raise InputError("fuse", f"got {len(paths)} paths", "give a site, or a guide and a target (and -o OUT)")
+    if mtf is not None:
+        values = numbers(mtf, "--mtf")
+        site["target"].attrs["mtf"] = values[0] if len(values) == 1 else values
+        check(site["target"].to_dataset(), "--mtf")
+    return site
+
+
+def _line(day: str, record: dict[str, Any]) -> str:
+    """What happened to a date, in a line."""
+    notes = []
+    if record.get("interpolated"):
+        notes.append("LR interpolated in time")
+    guides = record.get("guides") or [day]
+    if day < min(guides):
+        notes.append("before the first guide")
+    if day > max(guides):
+        notes.append("after the last guide")
+    valid, filled = record.get("valid_share", 1.0), record.get("filled_share", 0.0)
+    if valid < 1:
+        notes.append(f"{100 * (1 - valid):.1f} % nodata")
+    if record.get("targets") and filled > 0:
+        # A method that reads no LR image fills everything: that is no news.
+        no_clear = "no clear LR pixel, all from the guides"
+        notes.append(no_clear if filled == valid else f"{100 * filled:.1f} % filled without a clear LR pixel")
+    choices = record.get("choices", {})
+    if choices.get("head"):
+        decay, strength = (" ".join(f"{v:{f}}" for v in choices[k]) for k, f in (("decay", "g"), ("strength", ".2f")))
+        notes.append(f"head {choices['head']}, decay {decay}, alpha {choices['alpha']:.2f}, strength {strength}")
+    elif choices.get("note"):
+        notes.append(choices["note"])
+    return "; ".join(notes) or "done"

@@ -1,0 +1,66 @@
+"""All commands together, and what every error looks like. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn, cast
+
+import typer
+
+from ..errors import InputError
+from .app import app
+from .benchmark import benchmark, report
+from .data import info, search, simulate
+from .demo import demo
+from .evaluate import evaluate
+from .fuse import fuse, methods
+from .prepare import prepare
+from .train import app as train
+
+INTERRUPTED = 130
+"""What the parser returns on Ctrl-C."""
+_UsageError = cast(
+    "type[typer.BadParameter]", typer.BadParameter.__bases__[0]
+)  # the parser's: from click, or from its copy inside newer typer
+
+app.add_typer(train, name="train")
+for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, benchmark, report):
+    app.command()(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; exit 0 done, 2 bad usage or input, 1 anything else."""
+    debug = "--debug" in sys.argv[1:]
+    # The flag may stand anywhere: commands need not know it.
+    arguments = [a for a in sys.argv[1:] if a != "--debug"] or ["--help"]
+    try:
+        code = app(args=arguments, prog_name="sitsfuse", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except InputError as error:
+        _fail(str(error), 2, debug)
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "sitsfuse"
+        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2, debug)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
+    if code == INTERRUPTED:
+        again = "`prepare`, `train`, `fuse`, `benchmark` and `demo` go on where they were when they are run again"
+        _fail(f"interrupted; {again}", 1, debug=False)
+    sys.exit(code or 0)
+
+
+def _fail(text: str, code: int, debug: bool) -> NoReturn:
+    """One line on stderr, after the traceback if it is asked for, and exit."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"sitsfuse: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,63 @@
+"""Texts from the command line, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import InputError
+
+
+def reading(date_pattern: str | None, bands: str | None, option: str = "--bands") -> dict[str, Any]:
+    """Options for reading foreign GeoTIFFs; ``option`` names that of the bands in errors."""
+    options: dict[str, Any] = {}
+    if date_pattern is not None:
+        options["date_pattern"] = date_pattern
+    if bands is not None:
+        named = pairs(bands.split(","), option)
+        options["bands"] = {name: int(v) if v.isdecimal() else v for name, v in named.items()}
+    return options
+
+
+def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Split ``name=value`` texts; ``option`` names them in errors."""
+    out = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise InputError(option, f"{text!r} is not name=value", "write e.g. name=value")
+        out[name.strip()] = value.strip()
+    return out
+
+
+def names(text: str | None) -> list[str] | None:
+    """Names with commas between them; None where nothing is given."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Numbers with commas between them."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(option, f"{text!r} is no number", "write e.g. 0.3 or 0.3,0.28") from error
+
+
+def fields(texts: Sequence[str], cls: type[Any]) -> dict[str, Any]:
+    """Values for fields of a dataclass, given as ``name=value``, in their types."""
+    from typing import get_type_hints
+
+    kinds = get_type_hints(cls)
+    out: dict[str, Any] = {}
+    for name, value in pairs(texts, "--set").items():
+        if name not in kinds:
+            raise InputError(f"option {name!r}", "is unknown", f"choose among {', '.join(kinds)}")
+        kind = kinds[name]
+        if kind not in (int, float, str):
+            out[name] = tuple(numbers(value, name))
+            continue
+        try:
+            out[name] = kind(value)
+        except ValueError as error:
+            raise InputError(f"option {name!r}", f"cannot be {value!r}", f"give a {kind.__name__}") from error
+    return out

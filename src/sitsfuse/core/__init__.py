@@ -1,0 +1,1 @@
+"""The data model: grids, series, sites, sensors, dates. It opens no file."""

@@ -1,0 +1,61 @@
+"""Load a window of a series into memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import xarray as xr
+from dask.base import is_dask_collection
+
+from .arrays import Times
+from .dates import index_of
+from .grid import Window
+from .series import with_date
+
+
+def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = None) -> xr.Dataset:
+    """Load a window of a series, on the calling thread: tiles and dates are what runs in parallel.
+
+    Parameters
+    ----------
+    series
+        A series, lazy or not.
+    window
+        Rows and columns.
+    times
+        Dates to load, by default all; a date that the series lacks is interpolated in time.
+    """
+    index = range(series.sizes["time"]) if times is None else [_position(series, t) for t in times]
+    known = [i for i in index if i is not None]
+    if times is not None and len(known) < len(times):
+        whole = read(series, window)
+        for time in times:
+            whole = with_date(whole, time)
+        return read(whole, (slice(None), slice(None)), times)
+    # One indexing for all dimensions, with a slice in time: so a lazy series reads no more than the window.
+    in_a_row = known and known == list(range(known[0], known[-1] + 1))
+    when = slice(known[0], known[-1] + 1) if in_a_row else known
+    part = series[["reflectance", "valid"]].isel(time=when, y=window[0], x=window[1])
+    part = part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
+    # Whatever a mask says, what is not a number is not valid.
+    finite = np.isfinite(part["reflectance"].values).all(axis=1)
+    return part if finite[part["valid"].values].all() else part.assign(valid=part["valid"] & finite)
+
+
+def _position(series: xr.Dataset, time: np.datetime64) -> int | None:
+    """Position of the image of that time, else of that day: guides may have two images of a day."""
+    exact = np.flatnonzero(series["time"].values == time)
+    return int(exact[0]) if exact.size else index_of(series, time)
+
+
+def finite_image(
+    image: xr.Dataset, window: Window | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Values (band, y, x) of one date and where all of its bands are valid and finite (y, x), perhaps of a window."""
+    part = image[["reflectance", "valid"]]
+    if window is not None:
+        part = part.isel(y=window[0], x=window[1])
+    loaded = part.compute(scheduler="synchronous") if is_dask_collection(part) else part.compute()
+    values, valid = loaded["reflectance"].values, loaded["valid"].values
+    return values, valid & np.isfinite(values).all(axis=0)

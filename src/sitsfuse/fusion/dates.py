@@ -1,0 +1,68 @@
+"""Which dates a run predicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+
+def plan_dates(
+    available: npt.NDArray[np.datetime64], dates: Sequence[Any] | None = None, every: str | None = None
+) -> tuple[npt.NDArray[np.datetime64], tuple[bool, ...]]:
+    """The dates to predict, and which of them the target series lacks.
+
+    Parameters
+    ----------
+    available
+        (time,) dates of the target series.
+    dates, every
+        As in :func:`fuse`; at most one of them.
+
+    Raises
+    ------
+    InputError
+        If a date or a step cannot be understood, or a date lies outside the target series.
+    """
+    if dates is not None and every is not None:
+        raise InputError("--every", "cannot go with --dates", "give one of them")
+    have = dict(zip(available.astype("datetime64[D]").tolist(), available, strict=True))
+    if len(have) < len(available):
+        twice = available[1:][np.diff(available.astype("datetime64[D]")) == np.timedelta64(0, "D")]
+        raise InputError("target", f"has two images of {str(twice[0])[:10]}", "keep one image per day")
+    first, last = available[0].astype("datetime64[D]"), available[-1].astype("datetime64[D]")
+    if every is not None:
+        found = re.fullmatch(r"\s*(\d+)\s*d?\s*", every)
+        if not found or int(found[1]) < 1:
+            raise InputError("--every", f"{every!r} is no number of days", "give e.g. 2d")
+        wanted = np.arange(first, last + 1, int(found[1]))
+    elif dates is not None:
+        if not len(dates):
+            raise InputError("--dates", "names no date", "give e.g. 2019-05-01,2019-05-06")
+        wanted = np.unique([_as_day(d) for d in dates])
+        outside = wanted[(wanted < first) | (wanted > last)]
+        if outside.size:
+            raise InputError(
+                "--dates", f"{outside[0]} lies outside the target series ({first} to {last})", "choose a date within"
+            )
+    else:
+        wanted = available.astype("datetime64[D]")
+    times = np.array([have.get(d, np.datetime64(d)) for d in wanted.tolist()], "datetime64[ns]")
+    return times, tuple(d not in have for d in wanted.tolist())
+
+
+def _as_day(value: Any) -> np.datetime64:
+    if isinstance(value, str):  # NumPy would take 20190501 for a year
+        value = re.sub(r"^\s*(\d{4})(\d\d)(\d\d)\s*$", r"\1-\2-\3", value)
+    try:
+        day = np.datetime64(value, "D")
+    except (ValueError, TypeError) as error:
+        raise InputError("--dates", f"{value!r} is no date", "write dates as 2019-05-01") from error
+    if np.isnat(day):
+        raise InputError("--dates", f"{value!r} is no date", "write dates as 2019-05-01")
+    return day

@@ -1,0 +1,172 @@
+"""Fuse a site: the function behind ``sitsfuse fuse``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ..core.series import geobox
+from ..core.site import group
+from ..core.tiling import blocks
+from ..errors import InputError
+from ..methods import Method
+from ..methods.options import make_method
+from ..readers import open_site
+from ..runtime import threads
+from .dates import plan_dates
+from .outputs.cog import CogOutput
+from .outputs.layout import Layout
+from .outputs.memory import MemoryOutput
+from .outputs.zarr import ZarrOutput
+from .record import configuration_of
+from .run import OnFit, Report, Run, open_executor
+
+TILE = 1024
+"""Default side of a tile, in HR pixels."""
+
+
+def fuse(
+    site: xr.DataTree | str | Path,
+    out: str | Path | None = None,
+    *,
+    method: str | Method = "ddi",
+    options: Mapping[str, Any] | None = None,
+    dates: Sequence[Any] | None = None,
+    every: str | None = None,
+    format: str = "cog",
+    tile: int = TILE,
+    weights: bool = False,
+    int16: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    report: Report | None = None,
+    on_fit: OnFit | None = None,
+) -> xr.Dataset | Path:
+    """Predict HR images of a site.
+
+    Parameters
+    ----------
+    site
+        A site, or the path of one.
+    out
+        Where to write; None keeps the images in memory. A second run over the same output resumes.
+    method
+        Name of a method, or a method.
+    options
+        The method's parameters, where ``method`` is a name.
+    dates
+        Dates to predict; by default those of the target series.
+    every
+        Instead of ``dates``, a regular series over the time of the target series: ``"2d"``.
+    format
+        ``"cog"``: a folder of GeoTIFFs; ``"zarr"``: one Zarr series.
+    tile
+        Side of a tile, in HR pixels; it bounds the memory and does not change the result.
+    weights
+        Whether to keep the weights of the guides, where the method has them.
+    int16
+        Whether GeoTIFFs hold integers × 1e-4 instead of float32.
+    workers
+        Tiles at a time; by default the number of cores.
+    scheduler
+        Address of a dask scheduler to run on instead of threads; its workers must see the same files, and ``out``
+        must be given.
+    overwrite
+        Whether to start anew where there is an output already.
+    report
+        Called as the work proceeds.
+    on_fit
+        Called with each date that is fitted, on the calling thread: for those who want to ask its predictor more.
+
+    Returns
+    -------
+    xarray.Dataset or pathlib.Path
+        The series in memory, with ``uncertainty(time, band, y, x)``, ``filled(time, y, x)``, the coordinate
+        ``interpolated(time)`` and on request ``weight(time, guide_time, band, y, x)``; or ``out``.
+
+    Raises
+    ------
+    InputError
+        If input, options or output are unfit.
+    """
+    tree = open_site(site) if isinstance(site, str | Path) else site
+    chosen = make_method(method, options) if isinstance(method, str) else method
+    if tile < 16:
+        raise InputError("tile", f"{tile} is too small", "give at least 16 HR pixels")
+    if format not in ("cog", "zarr"):
+        raise InputError("format", f"{format!r} is unknown", "choose cog or zarr")
+    check_guides(tree, chosen)
+    times, interpolated = plan_dates(group(tree, "target")["time"].values, dates, every)
+    guide = group(tree, "guide")
+    layout = Layout(
+        times=times,
+        interpolated=interpolated,
+        bands=tuple(str(b) for b in guide["band"].values),
+        box=geobox(guide),
+        guides=guide["time"].values,
+        weights=weights,
+        tile=tile,
+        config=configuration_of(tree, chosen, times),
+    )
+    output = _output(out, layout, format, int16, overwrite, scheduler)
+    threads.bound()
+    try:
+        with open_executor(workers, scheduler) as (executor, slots):
+            Run(tree, chosen, output, executor, slots, report or _ignore, on_fit or _ignore).go()
+    except InputError:
+        # The user mends input or options and comes back, maybe with another configuration.
+        output.withdraw()
+        raise
+    output.close()
+    return output.series if isinstance(output, MemoryOutput) else Path(str(out))
+
+
+def check_guides(site: xr.DataTree, method: Method) -> None:
+    """Raise :class:`InputError` if there are too few guides for the method, or one has no valid pixel."""
+    guide = group(site, "guide")
+    count = guide.sizes["time"]
+    if count < method.min_guides:
+        raise InputError(
+            _source(guide, "guide"),
+            f"holds {count} image{'s' * (count != 1)}, and {method.name} needs at least {method.min_guides}",
+            "add guides or use --method spatial",
+        )
+    if not method.min_guides:
+        return
+    for i in range(count):
+        if not _any_valid(guide.isel(time=[i])):
+            name = str(guide["product"].values[i]) if "product" in guide.coords else str(guide["time"].values[i])[:10]
+            source = guide.attrs.get("source")
+            raise InputError(
+                f"{source}/{name}" if source else f"guide {name}", "has no valid pixel", "remove it or mend its mask"
+            )
+
+
+def _any_valid(image: xr.Dataset) -> bool:
+    """Whether an image has a valid pixel; reads block by block until it finds one."""
+    shape = image.sizes["y"], image.sizes["x"]
+    return any(image["valid"].isel(y=y, x=x).values.any() for y, x in blocks(shape, 2048))
+
+
+def _ignore(*_: Any) -> None:
+    """Nobody wants to be told."""
+
+
+def _source(series: xr.Dataset, role: str) -> str:
+    return str(series.attrs.get("source", role))
+
+
+def _output(
+    out: str | Path | None, layout: Layout, kind: str, int16: bool, overwrite: bool, scheduler: str | None
+) -> MemoryOutput | ZarrOutput | CogOutput:
+    if out is None:
+        if scheduler is not None:
+            raise InputError("scheduler", "its workers cannot write into this process", "give an output path")
+        return MemoryOutput(layout)
+    disk = ZarrOutput(Path(out), layout) if kind == "zarr" else CogOutput(Path(out), layout, int16)
+    disk.open(overwrite)
+    return disk

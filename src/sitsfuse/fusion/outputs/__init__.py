@@ -1,0 +1,1 @@
+"""Where a fusion goes, and what is already there."""

@@ -1,0 +1,109 @@
+"""An output as a folder of cloud-optimised GeoTIFFs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from ...runtime.files import write_json
+from ...writers import write_cog
+from .disk import DiskOutput, named, sweep_geotiffs
+
+
+@dataclass(frozen=True)
+class CogOutput(DiskOutput):
+    """A folder of cloud-optimised GeoTIFFs; each date's shards are kept until its images are there."""
+
+    shares_folder: ClassVar[bool] = True
+
+    int16: bool = False
+
+    def finished(self, date: int) -> bool:
+        """The image is written last."""
+        return (self.path / f"{self.day(date)}.tif").is_file()
+
+    def begin(self, date: int, record: Mapping[str, Any]) -> None:
+        """Make place for the shards, unless some are there already."""
+        super().begin(date, record)
+        if not self.done(date):
+            shutil.rmtree(self._store(date)[0], ignore_errors=True)
+            self.layout.create(self._store(date)[0], slice(date, date + 1))
+
+    def finish(self, date: int) -> None:
+        """Write the date's GeoTIFFs from its shards."""
+        store, lay = self._store(date)[0], self.layout
+        group = zarr.open_group(store, mode="r", use_consolidated=False)
+        record = self.record(date)
+        super().begin(date, record)
+        tags = {
+            "SITSFUSE": {**{k: v for k, v in lay.config.items() if k != "guides"}, "date": record},
+            "SITSFUSE_GUIDES": lay.config.get("guides", []),
+            "SITSFUSE_INTERPOLATED": str(lay.interpolated[date]).lower(),
+            "SITSFUSE_FILLED_SHARE": str(record.get("filled_share", "")),
+        }
+        base = self.path / self.day(date)
+        write_cog(named(base, "_mask"), _Lazy(group["valid"], invert=True), lay.box, ["mask"], tags=tags)
+        write_cog(
+            named(base, "_uncertainty"), _Lazy(group["uncertainty"]), lay.box, lay.bands, int16=self.int16, tags=tags
+        )
+        if lay.weights:
+            names = [f"{str(g)[:10]} {b}" for g in lay.guides for b in lay.bands]
+            write_cog(named(base, "_weights"), _Lazy(group["weight"]), lay.box, names, tags=tags)
+        write_cog(named(base, ""), _Lazy(group["reflectance"]), lay.box, lay.bands, int16=self.int16, tags=tags)
+        self._forget(date)
+
+    def _forget(self, date: int) -> None:
+        """Remove what a finished date no longer needs; the markers first, lest they outlive the shards."""
+        for place in (self.state("tiles", self.day(date)), self._store(date)[0]):
+            if place.is_dir():
+                shutil.rmtree(place)
+
+    def close(self) -> None:
+        """Remove what the dates no longer need."""
+        for date in range(len(self.layout.times)):
+            self._forget(date)
+        if self.state("stores").is_dir() and not any(self.state("stores").iterdir()):
+            self.state("stores").rmdir()
+
+    def _fixed(self) -> dict[str, Any]:
+        # Dates stand alone as files: a later run may ask for others.
+        own = {k: v for k, v in self.layout.config.items() if k != "dates"}
+        return {**own, "format": "cog", "tile": self.layout.tile, "weights": self.layout.weights, "int16": self.int16}
+
+    def _create(self, fixed: Mapping[str, Any]) -> None:
+        write_json(self.state("run.json"), fixed)
+
+    def _sweep(self) -> None:
+        sweep_geotiffs(self.path)
+
+    def _store(self, date: int) -> tuple[Path, int]:
+        return self.state("stores", f"{self.day(date)}.zarr"), 0
+
+
+@dataclass(frozen=True)
+class _Lazy:
+    """The first date of a Zarr array, as (band, y, x) and read where it is sliced."""
+
+    array: Any
+    invert: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        middle = self.array.shape[1:-2]
+        return (int(np.prod(middle)), *self.array.shape[-2:])
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
+        block: npt.NDArray[Any] = self.array[(0, ..., *key[1:])]
+        block = block.reshape(-1, *block.shape[-2:])[key[0]]
+        return ~block if self.invert else block

@@ -1,0 +1,186 @@
+"""What outputs on disk share: the state of the run, and how a later run resumes it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import xarray as xr
+
+from ...core.grid import Window
+from ...errors import InputError
+from ...runtime.files import STATE, read_json, write_json
+from ...writers import write_region
+from .layout import Layout, counts
+
+
+@dataclass(frozen=True)
+class DiskOutput(ABC):
+    """What Zarr and GeoTIFF outputs share: the state of the run."""
+
+    shares_folder: ClassVar[bool] = False
+    """Whether other files may lie in the output's folder."""
+
+    path: Path
+    layout: Layout
+
+    def state(self, *parts: str) -> Path:
+        """A place in the folder of the run's state."""
+        return self.path.joinpath(STATE, *parts)
+
+    def day(self, date: int) -> str:
+        """The date as it stands in file names."""
+        return str(self.layout.times[date])[:10].replace("-", "")
+
+    def open(self, overwrite: bool) -> None:
+        """Start a run, or resume one of the same configuration.
+
+        Raises
+        ------
+        InputError
+            If the place is taken by something else or by a run of another configuration, or cannot be written.
+        """
+        same = self._fixed()
+        known = self.state("run.json")
+        try:
+            cleared = overwrite and known.is_file()
+            if cleared:
+                _clear(self.path)
+            elif known.is_file():
+                self._check_same(json.loads(known.read_text()), same)
+                self._sweep()
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The folder of the state alone: a run that was killed before it had written its configuration.
+            taken = self.path.exists() and (not self.path.is_dir() or any(p.name != STATE for p in self.path.iterdir()))
+            if taken and not (cleared and self.shares_folder):
+                raise InputError(self.path, "exists and is no output of `sitsfuse fuse`", "choose another output")
+            self._create(same)
+        except OSError as error:
+            raise InputError(
+                self.path, f"cannot be written ({error.strerror or error})", "choose another output"
+            ) from error
+        except ValueError as error:
+            raise InputError(known, "is damaged", "start anew with --overwrite") from error
+
+    def done(self, date: int) -> dict[int, dict[str, int]]:
+        """Tiles whose marker is there."""
+        folder = self.state("tiles", self.day(date))
+        markers = {int(p.stem): read_json(p) for p in folder.glob("*.json")} if folder.is_dir() else {}
+        # A damaged marker (a power cut) marks nothing: the tile is computed again.
+        return {tile: found for tile, found in markers.items() if found}
+
+    def begin(self, date: int, record: Mapping[str, Any]) -> None:
+        """Keep the record for the provenance."""
+        write_json(self.state("dates", f"{self.day(date)}.json"), record)
+
+    def record(self, date: int) -> dict[str, Any]:
+        """What is known of a date: what was chosen, and its shares of valid and filled pixels."""
+        place = self.state("dates", f"{self.day(date)}.json")
+        found = read_json(place)
+        tiles = list(self.done(date).values())
+        if tiles:
+            total = {k: sum(t[k] for t in tiles) for k in ("pixels", "valid", "filled")}
+            found["valid_share"] = round(total["valid"] / total["pixels"], 6)
+            found["filled_share"] = round(total["filled"] / total["pixels"], 6)
+        return dict(found)
+
+    def write(self, date: int, tile: int, window: Window, image: xr.Dataset) -> dict[str, int]:
+        """Write a tile as whole shards, then its marker."""
+        arrays = {str(n): v.values for n, v in image.data_vars.items()}
+        store, index = self._store(date)
+        write_region(store, arrays, index, *window)
+        found = counts(image)
+        write_json(self.state("tiles", self.day(date), f"{tile}.json"), found)
+        return found
+
+    def withdraw(self) -> None:
+        """Remove the output if no tile is done: nothing is lost, and a run with other options can take the place."""
+        if any(self.state("tiles").rglob("*.json")) or any(self.path.glob("*.tif")):
+            return
+        with contextlib.suppress(OSError):  # an error is on its way to the user already
+            _clear(self.path)
+            self.path.rmdir()
+
+    @abstractmethod
+    def _fixed(self) -> dict[str, Any]:
+        """The configuration that a later run must share to resume."""
+
+    @abstractmethod
+    def _create(self, fixed: Mapping[str, Any]) -> None:
+        """Make the empty output, with the run's configuration."""
+
+    @abstractmethod
+    def _sweep(self) -> None:
+        """Remove what a killed run has left half-written."""
+
+    @abstractmethod
+    def _store(self, date: int) -> tuple[Path, int]:
+        """The Zarr series that holds a date, and its place in it."""
+
+    def _check_same(self, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        wanted = json.loads(json.dumps(wanted))
+        for key in sorted({*there, *wanted}):
+            if there.get(key) != wanted.get(key):
+                raise InputError(
+                    self.path,
+                    f"holds the output of another configuration ({key} is {_short(there.get(key))} there "
+                    f"and {_short(wanted.get(key))} here)",
+                    "choose another output or --overwrite",
+                )
+
+
+def _clear(path: Path) -> None:
+    """Remove an output of either kind, and nothing that is not of it."""
+    if (path / "zarr.json").is_file():
+        for child in path.iterdir():
+            if child.name not in ("zarr.json", STATE) and not (child / "zarr.json").is_file():
+                raise InputError(path, f"holds {child.name}, which is not of the output", "move it elsewhere")
+        # Renamed first: a run that is killed while it clears must leave nothing that looks like an output.
+        old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+        path.rename(old)
+        shutil.rmtree(old)
+        return
+    sweep_geotiffs(path)
+    state = path / STATE
+    for day in (p.stem for p in (state / "dates").glob("*.json")):
+        for suffix in ("", "_mask", "_uncertainty", "_weights"):
+            named(path / day, suffix).unlink(missing_ok=True)
+    # The configuration last: without it, what is left could not be told from foreign files.
+    for place in (state / "tiles", state / "stores", state / "dates"):
+        if place.is_dir():
+            shutil.rmtree(place)
+    shutil.rmtree(state)
+
+
+def sweep_geotiffs(path: Path) -> None:
+    """Remove the drafts of GeoTIFFs that a killed run has left."""
+    for file in path.glob(".*.tif"):
+        if re.fullmatch(r"\.\d{8}(_[a-z]+)?\.tif\.[0-9a-f]{8}\.(draft|cog)\.tif", file.name):
+            file.unlink(missing_ok=True)
+
+
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """What is known of each date of an output on disk, by date: what was chosen and its share of filled pixels."""
+    folder = path / STATE / "dates"
+    return {
+        f"{p.stem[:4]}-{p.stem[4:6]}-{p.stem[6:]}": json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))
+    }
+
+
+def named(base: Path, suffix: str) -> Path:
+    """The GeoTIFF of a date: its image, or with a suffix what goes with it."""
+    return base.with_name(f"{base.name}{suffix}.tif")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

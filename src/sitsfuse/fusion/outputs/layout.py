@@ -1,0 +1,109 @@
+"""What every output holds, and what it must be able to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from ...core.grid import Window
+from ...writers import create_series
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an output holds."""
+
+    times: npt.NDArray[np.datetime64]
+    """(date,) predicted dates."""
+    interpolated: tuple[bool, ...]
+    """Per date, whether the LR image was interpolated in time."""
+    bands: tuple[str, ...]
+    box: GeoBox
+    guides: npt.NDArray[np.datetime64]
+    """(guide_time,) dates of the guides."""
+    weights: bool
+    """Whether the guides' weights are kept."""
+    tile: int
+    """Side of a tile and a shard, in HR pixels."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Everything that the result depends on (JSON-safe)."""
+
+    def create(self, path: Path, dates: slice = slice(None)) -> None:
+        """Create the empty Zarr series of some of the dates."""
+        image = ("time", "band", "y", "x")
+        variables: dict[str, Any] = {
+            "uncertainty": (image, np.float32, {"long_name": "one standard deviation of the error"}),
+            "filled": (("time", "y", "x"), bool, {"long_name": "valid without a clear LR pixel of the date"}),
+        }
+        coords: dict[str, Any] = {"interpolated": (("time",), np.array(self.interpolated)[dates])}
+        if self.weights:
+            variables["weight"] = (("time", "guide_time", "band", "y", "x"), np.float32)
+            coords["guide_time"] = (("guide_time",), self.guides.astype("datetime64[ns]"))
+        create_series(
+            path,
+            times=self.times[dates],
+            bands=self.bands,
+            geobox=self.box,
+            variables=variables,
+            coords=coords,
+            attrs={"provenance": json.dumps(self.config), "history": f"sitsfuse {self.config.get('version', '')} fuse"},
+            shard=self.tile,
+            chunk=256 if self.tile % 256 == 0 else self.tile,
+            overwrite=True,
+        )
+
+
+class Output(Protocol):
+    """A place that tiles are written to; pickleable where workers may be other processes."""
+
+    @property
+    def layout(self) -> Layout:
+        """What it holds."""
+        ...
+
+    def done(self, date: int) -> dict[int, dict[str, int]]:
+        """Tiles of a date that need not be computed, with their counts of pixels."""
+        ...
+
+    def finished(self, date: int) -> bool:
+        """Whether nothing is left to do for a date."""
+        ...
+
+    def begin(self, date: int, record: Mapping[str, Any]) -> None:
+        """Note what was chosen for a date, before its tiles are written."""
+        ...
+
+    def write(self, date: int, tile: int, window: Window, image: xr.Dataset) -> dict[str, int]:
+        """Keep a tile; returns its counts of pixels."""
+        ...
+
+    def finish(self, date: int) -> None:
+        """All tiles of a date are there."""
+        ...
+
+    def close(self) -> None:
+        """All dates are there."""
+        ...
+
+    def withdraw(self) -> None:
+        """The run ends early: leave no claim on the place if there is no result in it."""
+        ...
+
+
+def counts(image: xr.Dataset) -> dict[str, int]:
+    """How many pixels a tile has, how many are valid and how many are filled."""
+    valid = image["valid"].values
+    return {"pixels": valid.size, "valid": int(valid.sum()), "filled": int(image["filled"].values.sum())}
+
+
+def by_date(layout: Layout, records: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Records by date instead of by place in the layout."""
+    return {str(layout.times[i])[:10]: records[i] for i in sorted(records)}

@@ -1,0 +1,58 @@
+"""An output as one Zarr series."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from ...runtime.files import STATE, write_json
+from ...writers import consolidate
+from .disk import DiskOutput
+from .layout import by_date
+
+
+class ZarrOutput(DiskOutput):
+    """One Zarr series that holds all dates."""
+
+    def finished(self, date: int) -> bool:
+        """A date is as done as its tiles."""
+        return False
+
+    def finish(self, date: int) -> None:
+        """Complete the date's record; the shards are the result."""
+        super().begin(date, self.record(date))
+
+    def close(self) -> None:
+        """Put what was chosen for each date into the provenance."""
+        records = {i: self.record(i) for i in range(len(self.layout.times))}
+        group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        group.attrs["provenance"] = json.dumps({**self.layout.config, "dates": by_date(self.layout, records)})
+        consolidate(self.path)
+
+    def _fixed(self) -> dict[str, Any]:
+        return {**self.layout.config, "format": "zarr", "tile": self.layout.tile, "weights": self.layout.weights}
+
+    def _create(self, fixed: Mapping[str, Any]) -> None:
+        # Under another name first: an output without the run's configuration could not be resumed.
+        draft = self.path.with_name(f".{self.path.name}.part")
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        self.layout.create(draft)
+        write_json(draft / STATE / "run.json", fixed)
+        if self.state().is_dir():
+            shutil.rmtree(self.state())
+        if self.path.is_dir():
+            self.path.rmdir()
+        draft.rename(self.path)
+
+    def _sweep(self) -> None:
+        for file in self.path.rglob("*.partial"):
+            file.unlink(missing_ok=True)
+
+    def _store(self, date: int) -> tuple[Path, int]:
+        return self.path, date

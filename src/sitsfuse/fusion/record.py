@@ -1,0 +1,59 @@
+"""What a run records: everything that its result depends on, and what was chosen for each date."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ..core.series import geobox, mtf
+from ..core.site import group, pair_of
+from ..methods import Method, Predictor
+from .outputs.layout import Layout
+
+
+def record_of(layout: Layout, date: int, predictor: Predictor) -> dict[str, Any]:
+    """What is kept of one date: the images it was made of, and what the method chose (JSON-safe)."""
+    return {
+        "interpolated": layout.interpolated[date],
+        "guides": [str(t)[:10] for t in predictor.guides],
+        "targets": [str(t)[:10] for t in predictor.targets],
+        "choices": dict(predictor.choices),
+    }
+
+
+def configuration_of(site: xr.DataTree, method: Method, times: npt.NDArray[np.datetime64]) -> dict[str, Any]:
+    """Everything that the result depends on, for the provenance and to recognise the run."""
+    guide, target = group(site, "guide"), group(site, "target")
+    return {
+        "version": importlib.metadata.version("sitsfuse"),
+        "method": method.name,
+        "options": json.loads(json.dumps(dataclasses.asdict(method))),  # type: ignore[call-overload]
+        "site": str(site.attrs.get("name", "")),
+        "ratio": pair_of(site).ratio,
+        "bands": [str(b) for b in guide["band"].values],
+        "grids": [_grid(guide), _grid(target)],
+        "guides": _inputs(guide),
+        "targets": _inputs(target),
+        "mtf": mtf(target),
+        "dates": [str(t)[:10] for t in times],
+    }
+
+
+def _grid(series: xr.Dataset) -> str:
+    box = geobox(series)
+    epsg = None if box.crs is None else box.crs.to_epsg()
+    place = " ".join(f"{v:.12g}" for v in box.affine[:6])
+    return f"{f'EPSG:{epsg}' if epsg else box.crs} {box.shape[0]}x{box.shape[1]} {place}"
+
+
+def _inputs(series: xr.Dataset) -> list[str]:
+    """The images of a series: products where known, else dates."""
+    if "product" in series.coords:
+        return [str(p) for p in series["product"].values]
+    return [str(t)[:19] for t in series["time"].values]

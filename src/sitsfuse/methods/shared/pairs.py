@@ -1,0 +1,262 @@
+"""Pairs of a guide and the LR image of its date, chosen per pixel: what the window methods start from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy import ndimage
+
+from ...core.arrays import BoolArray, FloatArray, Times
+from ...core.dates import days, index_of
+from ...core.series import mtf
+from ...core.site import group
+from ...operators.matrices import separable, up_matrix
+from ...operators.updown import down, fill, up, up_mask
+from ..base import Tile, result
+from ..difference import DifferencePredictor
+
+NEAR = 1.0
+"""Longest time from a guide to an LR image, in days, for that image to be the one of the guide's date."""
+WIDEST = 5.0
+"""Ratio up to which windows grow with it."""
+ALL = slice(None)
+"""All bands."""
+NONE = -1
+"""Instead of the number of a guide, where there is none."""
+
+IndexArray = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Dates:
+    """The dates that a prediction from pairs needs, and what makes an LR image of a guide."""
+
+    guides: Times
+    """Dates of all guides: any of them may be the nearest clear one somewhere."""
+    targets: Times
+    """The date to predict and the LR images within a day of a guide."""
+    interpolated: bool
+    """Whether the target series lacks the date to predict: what is interpolated in time was not observed."""
+    date: np.datetime64
+    """The date to predict."""
+    mtf: tuple[float, ...]
+    """MTF of the LR sensor at its Nyquist frequency, per band."""
+
+    @classmethod
+    def of(cls, site: xr.DataTree, date: np.datetime64) -> Self:
+        """The dates for one prediction on a site."""
+        target = group(site, "target")
+        guides, targets = group(site, "guide")["time"].values, target["time"].values
+        when = np.array([date], targets.dtype)
+        near = np.array([(np.abs(days(guides, t)) <= NEAR).any() for t in targets], bool)
+        return cls(guides, np.union1d(targets[near], when), index_of(target, date) is None, when[0], tuple(mtf(target)))
+
+    @property
+    def offsets(self) -> npt.NDArray[np.float64]:
+        """(time,) signed days from the date to predict to each guide."""
+        return days(self.guides, self.date)
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What stands for the LR image of each guide's date, for the provenance."""
+        return lr_sources(bool(self.observed(g)) for g in self.guides)
+
+    @property
+    def today(self) -> int:
+        """Position of the date to predict among the LR images."""
+        return int(np.flatnonzero(self.targets == self.date)[0])
+
+    def target(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
+        """(band, y, x) the LR image of the date to predict, and (y, x) where it is clear."""
+        return tile.target_arrays(self.today)
+
+    def lr_images(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
+        """(time, band, y, x) the LR images of the guides' dates, NaN where invalid, and (time, y, x) valid.
+
+        A clear pixel that was observed within a day of the guide is preferred, the nearest in time; else it is that
+        of the degraded guide.
+        """
+        values, valid = tile.guide_arrays()
+        out, ok = down(values, valid, tile.grids, self.mtf)
+        for k, guide in enumerate(self.guides):
+            for i in self.observed(guide)[::-1]:  # the nearest last: it replaces the others
+                image, clear = tile.target_arrays(i)
+                out[k][:, clear] = image[:, clear]
+                ok[k] |= clear
+        return out, ok
+
+    def observed(self, guide: np.datetime64) -> list[int]:
+        """Positions of the LR images within a day of a guide, the nearest first."""
+        away = np.abs(days(self.targets, guide))
+        away[self.interpolated & (self.targets == self.date)] = np.inf
+        return [int(i) for i in np.argsort(away, kind="stable") if away[i] <= NEAR]
+
+
+@dataclass(frozen=True)
+class DatedPredictor:
+    """What all predictors have in common that start from guides and the LR images of their dates."""
+
+    dates: Dates
+
+    @property
+    def guides(self) -> Times:
+        """All guides."""
+        return self.dates.guides
+
+    @property
+    def targets(self) -> Times:
+        """The date to predict and the LR images of guides' dates."""
+        return self.dates.targets
+
+    @property
+    def choices(self) -> Mapping[str, Any]:
+        """What stands for the LR images of the guides' dates."""
+        return self.dates.record
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a tile, and which of them each pixel uses."""
+
+    guide: FloatArray
+    """(time, band, y, x) reflectance of the guides."""
+    lr: FloatArray
+    """(time, band, y, x) LR images of the guides' dates, filled where invalid."""
+    known: BoolArray
+    """(time, y, x) whether an LR pixel of them is valid."""
+    valid: BoolArray
+    """(time, y, x) whether an HR pixel has guide, LR image and target."""
+    target: FloatArray
+    """(band, y, x) the target at HR (``C_p↑``), 0 where it is cloudy."""
+    index: IndexArray
+    """(rank, y, x) number of the guide that is a pixel's first, second … choice, or `NONE`; `NONE` outside the core."""
+    tile: Tile
+    dates: Dates
+
+    @classmethod
+    def of(cls, tile: Tile, dates: Dates, count: int) -> Pairs:
+        """Up to ``count`` pairs per pixel."""
+        guide, clear = tile.guide_arrays()
+        today, seen = up(*dates.target(tile), tile.grids)
+        lr, known = dates.lr_images(tile)
+        valid = clear & up_mask(known, tile.grids) & seen
+        chosen = choose(valid & tile.wanted, dates.offsets, count)
+        return cls(guide, fill(lr, known), known, valid, np.where(seen, today, np.float32(0)), chosen, tile, dates)
+
+    def coarse(self, k: int, bands: slice = ALL) -> FloatArray:
+        """(band, y, x) ``C_k↑``: the LR image of a guide's date at HR, 0 where the pair is invalid."""
+        fine = separable(self.lr[k, bands], up_matrix(self.tile.grids.y), up_matrix(self.tile.grids.x))
+        return np.where(self.valid[k], fine, np.float32(0)).astype(np.float32, copy=False)
+
+    def fine(self, k: int, bands: slice = ALL) -> FloatArray:
+        """(band, y, x) a guide, 0 where the pair is invalid."""
+        return np.where(self.valid[k], self.guide[k, bands], np.float32(0))
+
+    def used(self) -> list[int]:
+        """Numbers of the guides that some pixel uses."""
+        return [int(k) for k in np.unique(self.index) if k != NONE]
+
+    def result(self, image: FloatArray, uncertainty: FloatArray) -> xr.Dataset:
+        """The answer for the tile; pixels without a pair come from difference interpolation and count as filled."""
+        found = self.index[0] != NONE
+        valid = np.asarray(self.tile.guide_arrays()[1].any(axis=0), bool)
+        if not found[self.tile.core].all():
+            today = self.tile.target.isel(time=[self.dates.today])
+            rest = Tile(self.tile.guide, today, self.tile.grids)
+            other = DifferencePredictor(self.dates.guides, today["time"].values, self.dates.mtf)(rest)
+            image = np.where(found, image, other["reflectance"].values)
+            uncertainty = np.where(found, uncertainty, other["uncertainty"].values)
+        return result(self.tile, image, valid, uncertainty, ~found)
+
+
+def lr_sources(observed: Iterable[bool]) -> dict[str, list[str]]:
+    """The record of what stands for the LR image of each guide's date: whether any was observed near it."""
+    return {"lr_at_guides": ["target, degraded guide in its gaps" if o else "degraded guide" for o in observed]}
+
+
+def choose(valid: BoolArray, offsets: npt.NDArray[np.float64], count: int) -> IndexArray:
+    """Choose the guides of every pixel: nearest in time first, then the nearest of the other side.
+
+    Where the other side has none, or more than two are asked for, the next nearest of any side follow.
+
+    Parameters
+    ----------
+    valid
+        (time, y, x) bool, where a guide can be used.
+    offsets
+        (time,) signed days from the date to predict.
+    count
+        Guides per pixel.
+
+    Returns
+    -------
+    index
+        (count, y, x) int16, number of the guide or `NONE`.
+    """
+    order = np.argsort(np.abs(offsets), kind="stable")
+    out = np.full((count, *valid.shape[1:]), NONE, np.int16)
+    for rank in range(count):
+        free = out[rank] == NONE
+        if rank == 1:
+            # A pixel's second guide lies on the other side of the date than its first.
+            after = np.where(out[0] == NONE, 0.0, np.where(offsets[out[0]] > 0, 1.0, -1.0))
+            for k in order:
+                side = 1.0 if offsets[k] > 0 else -1.0
+                take = free & valid[k] & (after == -side)
+                out[rank][take] = k
+                free &= ~take
+        for k in order:
+            take = free & valid[k] & ~(out[:rank] == k).any(axis=0)
+            out[rank][take] = k
+            free &= ~take
+    return out
+
+
+def doubt(images: FloatArray, shares: FloatArray, changes: FloatArray) -> FloatArray:
+    """Uncertainty of a weighted mean of predictions, each from one pair: (band, y, x) float32, in reflectance.
+
+    Their disagreement, and, as one guide knows nothing of what the change did to its details, the change.
+
+    Parameters
+    ----------
+    images
+        (rank, band, y, x) prediction from each pair.
+    shares
+        (rank, band, y, x) weight of each in the mean; they sum to 1.
+    changes
+        (rank, band, y, x) size of the LR change since each guide, ``|C_p - C_k|``.
+    """
+    mean = (shares * images).sum(axis=0)
+    spread = (shares * (images - mean) ** 2).sum(axis=0)
+    return np.asarray(np.sqrt(spread + ((shares * changes) ** 2).sum(axis=0)), np.float32)
+
+
+def window_sum(image: npt.NDArray[Any], window: int) -> npt.NDArray[np.float64]:
+    """(..., y, x) sum over a window of odd side around each pixel, with nothing beyond the image."""
+    out = image.astype(np.float64)
+    for axis in (-2, -1):
+        out = ndimage.uniform_filter1d(out, window, axis=axis, mode="constant") * window
+    return out
+
+
+def odd_window(window: int, lr_pixels: float, ratio: float) -> int:
+    """Side of a window in HR pixels, odd.
+
+    Parameters
+    ----------
+    window
+        As given; 0: by the ratio.
+    lr_pixels
+        Side in LR pixels, by the ratio. From a ratio of `WIDEST` on it grows no more: work grows with its square.
+    ratio
+        LR pixel size over HR pixel size. By the ratio, a window holds the LR pixels beside the one in its middle.
+    """
+    if window:
+        return window | 1
+    return max(2 * round(lr_pixels * min(ratio, WIDEST) / 2) + 1, 2 * math.ceil(ratio) + 1)

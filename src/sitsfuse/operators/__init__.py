@@ -1,0 +1,1 @@
+"""Between two grids: degrade, interpolate, warp, spread a residual."""

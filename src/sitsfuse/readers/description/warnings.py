@@ -1,0 +1,100 @@
+"""What looks wrong with a series or a site."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ...core.grid import GridPair
+
+GAP_DAYS = 60.0
+"""Days between two images that are worth a warning."""
+TWIN_HOURS = 12.0
+"""Hours within which two images count as twice the same date."""
+NOT_REFLECTANCE = 2.0
+"""Percentile of values beyond which they do not look like a reflectance (or an index)."""
+
+
+def date_warnings(times: npt.NDArray[Any], dates: list[str], shares: list[float], longest: float) -> Iterator[str]:
+    """All-invalid dates, long gaps between the others, and dates that come twice."""
+    empty = [d for d, s in zip(dates, shares, strict=True) if s == 0]
+    if empty:
+        yield f"no valid pixel on {', '.join(empty)}"
+    usable = [i for i, s in enumerate(shares) if s > 0]
+    steps = np.diff(times[usable]) / np.timedelta64(1, "D")
+    for step, i, j in zip(steps, usable[:-1], usable[1:], strict=True):
+        if step > longest:
+            yield f"no valid image for {step:.0f} days, {dates[i]} to {dates[j]}"
+    hours = np.diff(times) / np.timedelta64(1, "h")
+    for date, gap in zip(dates, hours, strict=False):
+        if gap < TWIN_HOURS:
+            yield f"two images within {gap:.0f} h of each other on {date}: keep one"
+
+
+def twin_warnings(dates: list[str], samples: list[npt.NDArray[np.float32]]) -> Iterator[str]:
+    """Neighbouring dates with the same image."""
+    for i, (a, b) in enumerate(itertools.pairwise(samples)):
+        if a.shape != b.shape:
+            continue
+        both = np.isfinite(a) & np.isfinite(b)
+        # A constant image (a test scene, a filled one) is no evidence.
+        if both.any() and np.ptp(a[both]) > 0 and np.mean(a[both] == b[both]) > 0.99:
+            yield f"{dates[i]} and {dates[i + 1]} hold the same image: one may be a copy"
+
+
+def value_warnings(bands: tuple[str, ...], values: npt.NDArray[np.float32]) -> Iterator[str]:
+    """Values that do not look like a reflectance."""
+    for band, row in zip(bands, values, strict=True):
+        high = max((abs(v) for v in percentiles(row)), default=math.nan)
+        if not high > NOT_REFLECTANCE:
+            continue
+        known = row[np.isfinite(row)]
+        if np.all(known == np.rint(known)):
+            yield (
+                f"{band}: whole numbers up to {high:.0f} look like unscaled integers; "
+                "set the scale in the files, e.g. gdal_edit.py -scale 0.0001"
+            )
+        else:
+            yield f"{band}: values up to {high:.4g} are no reflectance (fine for a temperature)"
+
+
+def band_warnings(guide: xr.Dataset, other: xr.Dataset, name: str) -> Iterator[str]:
+    """Bands that one of two series lacks."""
+    mine, theirs = ([str(b) for b in s["band"].values] for s in (guide, other))
+    missing = [b for b in mine if b not in theirs]
+    if missing:
+        yield (
+            f"{name}: has no band {', '.join(missing)} of the guide's (it has {', '.join(theirs)}); "
+            "map the bands, or name both alike"
+        )
+
+
+def alignment_warnings(pair: GridPair, name: str) -> Iterator[str]:
+    """Where the LR grid's origin lies, if not on a corner of an HR pixel."""
+    offsets = (pair.x.offset + 0.0, pair.y.offset + 0.0)  # no -0
+    if any(abs(o - round(o)) > 1e-3 for o in offsets):
+        yield f"{name}: grids are not aligned: its origin lies at x {offsets[0]:g}, y {offsets[1]:g} guide pixels"
+
+
+def outside_warnings(guide: xr.Dataset, target: xr.Dataset, name: str) -> Iterator[str]:
+    """Target dates before the first or after the last guide."""
+    first, last = guide["time"].values[[0, -1]]
+    times = target["time"].values
+    count = int(np.sum((times < first) | (times > last)))
+    if count:
+        yield f"{name}: {count} of {times.size} dates lie before the first or after the last guide"
+
+
+def percentiles(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """The 1st and the 99th percentile of the finite values; NaN if there are none."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return (math.nan, math.nan)
+    low, high = np.percentile(known, (1, 99))
+    return (float(low), float(high))

@@ -1,0 +1,1 @@
+"""Landscapes: covers, parcels, relief, seasons."""

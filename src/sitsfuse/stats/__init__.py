@@ -1,0 +1,1 @@
+"""NumPy in, numbers out: robust fits, quantiles, tests, noise. No image has a place here."""

@@ -1,0 +1,1 @@
+"""Super-resolution with CARN: its network, its models on disk, their training."""

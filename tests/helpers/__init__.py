@@ -1,0 +1,1 @@
+"""Made-up scenes, products and results that several tests share."""
