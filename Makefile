@@ -1,11 +1,11 @@
-# make install | demo | benchmark | test | lint | bench | clean
+# make install | demo | benchmark | test | test-lowest | lint | bench | clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo benchmark test lint bench clean
+.PHONY: install demo benchmark test test-lowest lint bench clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -29,7 +29,16 @@ benchmark: install
 	$(BIN)/sitsfuse report benchmark-output
 
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+# The tests with the lowest versions that pyproject.toml promises, in an environment of their own.
+test-lowest:
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(PYTHON) .ci/lowest.py > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -c $(VENV)-lowest/constraints.txt -e ".[torch,onnx,scale,report,stac,test]"
+	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadgroup
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks
@@ -47,5 +56,5 @@ bench: install
 	$(BIN)/python benchmarks/uncertainty.py
 
 clean:
-	rm -rf $(VENV) demo-output benchmark-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
+	rm -rf $(VENV) $(VENV)-lowest demo-output benchmark-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

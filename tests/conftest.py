@@ -12,11 +12,27 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import settings
 
 from sitsfuse.cli.main import main
 from tests.helpers.running import Done
 
+# How long an example takes says nothing on a machine that does other work beside.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take the tests of a file together, since they share its fixtures; those of a file marked `spread` share
+    none, and workers take them function by function and grid by grid."""
+    for item in items:
+        group = item.nodeid.split("::")[0]
+        if item.get_closest_marker("spread") and isinstance(item, pytest.Function):
+            grid = item.callspec.params.get("grid", "") if hasattr(item, "callspec") else ""
+            group = f"{group}::{item.originalname}[{grid}]"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True, scope="module")

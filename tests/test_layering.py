@@ -10,6 +10,7 @@ import sitsfuse
 PACKAGE = Path(sitsfuse.__file__).parent
 
 ORDER = [
+    "version",
     "errors",
     # the ground
     "core",

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .benchmarking import benchmark
     from .catalogue.search import search
@@ -47,6 +49,7 @@ _WHERE = {
 
 __all__ = [
     "InputError",
+    "__version__",
     "benchmark",
     "demo",
     "describe",

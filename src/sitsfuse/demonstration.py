@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from .readers import open_series
 from .runtime.files import write_json
 from .runtime.threads import default_workers
 from .simulator import SimulationConfig, simulate
+from .version import __version__
 from .writers import write_geotiffs
 
 Report = Callable[[str, int, int], None]
@@ -171,7 +171,7 @@ def clearest(series: xr.Dataset) -> np.datetime64:
 def _claim(out: Path, config: SimulationConfig, overwrite: bool) -> None:
     """Note in the folder what it holds, or raise :class:`InputError` if it holds something else."""
     marker = out / "demo.json"
-    wanted = {"version": importlib.metadata.version("sitsfuse"), "simulation": dataclasses.asdict(config)}
+    wanted = {"version": __version__, "simulation": dataclasses.asdict(config)}
     wanted = json.loads(json.dumps(wanted))
     if marker.is_file() and not overwrite:
         try:

@@ -294,7 +294,7 @@ def test_bad_input(sites, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("")
     assert "holds no benchmark" in message(sites[:1], tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "notes.txt").exists()
-    assert "is no folder" in message(sites[:1], tmp_path / "mine" / "notes.txt")
+    assert "is not a folder" in message(sites[:1], tmp_path / "mine" / "notes.txt")
     (tmp_path / "mine" / "sites").mkdir()
     (tmp_path / "mine" / "benchmark.json").write_text("{}")
     assert "holds no benchmark" in message([], tmp_path / "mine", overwrite=True)

@@ -131,7 +131,7 @@ def exact(differences, alternative):
     return {"less": less, "greater": greater, "two-sided": min(1, 2 * min(less, greater))}[alternative]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 1000), min_size=3, max_size=9, unique=True), st.randoms(use_true_random=False))
 def test_signed_rank_is_that_of_all_signs(sizes, random):
     differences = np.array([s * random.choice((-1, 1)) for s in sizes], float)

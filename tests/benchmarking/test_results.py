@@ -49,7 +49,7 @@ def test_rows_failures_and_table(results):
     table = results.collect()
     assert table["value"].tolist() == [1.0, 3.0]  # in the order of the units, whenever they were made
     pd.testing.assert_frame_equal(results.table(), table)
-    # What succeeds later is no failure.
+    # What succeeds later is not a failure.
     assert results.failures()[["date", "method", "error"]].values.tolist() == [["2019-04-01", "ddi", "broken ?"]]
 
 

@@ -349,7 +349,7 @@ def test_query_from_a_table_of_toml():
         ({"collection": 'S2"}'}, ("collection", "cannot be")),
         ({"tile": 31}, ("tile", "cannot be 31")),
         ({"tile": None}, ("bounds", "tile")),
-        ({"start": "June"}, ("start", "'June' is no date", "2020-06-01")),
+        ({"start": "June"}, ("start", "'June' is not a date", "2020-06-01")),
         ({"start": "2018-06-31"}, ("start", "no date")),
         ({"end": "20180630"}, ("end", "no date")),
         ({"end": "2018-05-30"}, ("end", "before the start")),

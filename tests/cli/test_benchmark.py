@@ -1,5 +1,6 @@
 """`sitsfuse benchmark` and `sitsfuse report` as a user meets them."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -87,19 +88,31 @@ def test_report_of_nothing(cli, tmp_path):
     assert "holds no benchmark" in err
 
 
+def _any_of(group):
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.slow
 def test_killed_and_resumed(cli, site, tmp_path):
     """SIGKILL in the middle of a run on a pool; then the same table as in one go, and no process left behind."""
     arguments = ["benchmark", site, "-o", tmp_path / "r", "--methods", "temporal,difference", "-q"]
     command = [sys.executable, "-m", "sitsfuse", *map(str, arguments), "--jobs", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, start_new_session=True, **quiet)
     end = time.monotonic() + 100
     parts = tmp_path / "r" / "parts"
     while len(list(parts.rglob("*.parquet"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(1.0)
+    while _any_of(process.pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _any_of(process.pid)
     done = {p: p.stat().st_mtime_ns for p in parts.rglob("*.parquet")}
     assert 2 <= len(done) < 8
     assert cli(*arguments, "--jobs", 0)[0] == 0

@@ -40,7 +40,7 @@ def test_an_error_is_one_line_with_place_problem_and_mend():
 
 
 @given(pairs())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_axes_map_positions_as_the_map_does(pair):
     for axis, k in ((pair.x, 0), (pair.y, 1)):
         for position in (0.0, 3.5):
@@ -73,7 +73,7 @@ def test_grids_that_do_not_fit_are_refused(lr, message):
 
 
 @given(pairs(), st.integers(5, 50), st.integers(0, 20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_tiles_cover_every_pixel_once_with_their_halo(pair, size, halo):
     seen = np.zeros(pair.hr.shape, int)
     index = np.arange(seen.size).reshape(seen.shape)
@@ -87,7 +87,7 @@ def test_tiles_cover_every_pixel_once_with_their_halo(pair, size, halo):
 
 
 @given(pairs(), st.integers(5, 50), st.integers(0, 20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_tiles_hold_every_lr_pixel_that_overlaps_their_block(pair, size, halo):
     for tile in tiles(pair, size, halo):
         for axis, block, lr in zip((pair.y, pair.x), tile.block, tile.lr, strict=True):
@@ -97,7 +97,7 @@ def test_tiles_hold_every_lr_pixel_that_overlaps_their_block(pair, size, halo):
 
 
 @given(pairs(), st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_cropped_axes_agree_with_the_whole(pair, data):
     n = pair.x.n_hr
     start = data.draw(st.integers(0, n - 2))

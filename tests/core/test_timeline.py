@@ -35,7 +35,7 @@ def slow_weights(valid, offsets):
 
 
 @given(stacks())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_weights_equal_the_slow_loop(stack):
     valid, offsets = stack
     weights = temporal_weights(valid, offsets)
@@ -46,7 +46,7 @@ def test_weights_equal_the_slow_loop(stack):
 
 
 @given(stacks(), st.sampled_from([np.nan, 1e6]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_interpolation_is_the_weighted_mean_of_valid_values(stack, poison):
     valid, offsets = stack
     rng = np.random.default_rng(0)
@@ -80,7 +80,6 @@ def test_days_are_signed_and_count_hours():
     assert days(times, np.datetime64("2020-03-01")) == pytest.approx([-2, 0.5, 1])
 
 
-@settings(deadline=None)
 @given(stacks())
 def test_the_effective_gap_is_that_of_the_nearest_valid_images(stack):
     valid, offsets = stack

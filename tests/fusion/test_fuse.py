@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -146,7 +146,7 @@ def test_every_spans_the_target(every, count):
     [
         ({"dates": ["2020-05-01"]}, "outside"),
         ({"dates": ["2020-06-04"]}, "outside"),
-        ({"dates": ["soon"]}, "'soon' is no date"),
+        ({"dates": ["soon"]}, "'soon' is not a date"),
         ({"dates": [""]}, "no date"),
         ({"dates": [None]}, "no date"),
         ({"dates": []}, "names no date"),
@@ -399,16 +399,19 @@ def test_a_full_disk_while_a_geotiff_is_written_resumes_without_computing(tree, 
 def test_a_killed_process_resumes_to_the_same_bits(tree, tmp_path, fmt, whole):
     write_site(tree, tmp_path / "site.zarr", shard=64, chunk=32)
     script = textwrap.dedent(f"""
-        import sys, time
+        import sys
         from sitsfuse.fusion.fuse import fuse
-        def slowly(done, total, note):
+        def half(done, total, note):
             print(done, flush=True)
-            time.sleep(0.1)
+            if done >= 6:
+                sys.stdin.read()  # never ends: here it is killed
         fuse({str(tmp_path / "site.zarr")!r}, sys.argv[1], method="difference", format={fmt!r}, tile={TILE}, workers=2,
-             dates={DATES!r}, report=slowly)
+             dates={DATES!r}, report=half)
     """)
     out = tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-c", script, out], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if int(line) >= 6:  # of 12
@@ -416,6 +419,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tree, tmp_path, fmt, whole):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
+    process.stdin.close()
     reports = []
     run(tmp_path / "site.zarr", out, fmt, method="difference", report=lambda *args: reports.append(args))
     assert 6 <= reports[0][0] < 12
@@ -505,16 +509,12 @@ def test_dates_run_beside_each_other(tree):
     """Two workers take two dates at once: neither waits for the other's last tile."""
 
     @dataclass(frozen=True)
-    class Slow(Difference):
-        name: ClassVar[str] = "slow"
-        spans: ClassVar[list] = []
+    class Meeting(Difference):
+        name: ClassVar[str] = "meeting"
+        both: ClassVar[threading.Barrier] = threading.Barrier(2)
 
         def fit(self, site, date):
-            start = time.perf_counter()
-            time.sleep(0.2)
-            self.spans.append((start, time.perf_counter()))
+            self.both.wait(timeout=60)  # raises unless the other date comes while this one waits
             return super().fit(site, date)
 
-    run(tree, None, method=Slow(), workers=2, tile=64, dates=DATES[:2])
-    (a, b), (c, d) = Slow.spans
-    assert max(a, c) < min(b, d)
+    run(tree, None, method=Meeting(), workers=2, tile=64, dates=DATES[:2])

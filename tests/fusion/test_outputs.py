@@ -155,7 +155,7 @@ def test_foreign_places_are_refused_and_left_alone(tree, tmp_path, fmt, overwrit
     (folder / "20200515.tif").write_text("mine")
     file.write_text("mine")
     for place in (folder, file):
-        with pytest.raises(InputError, match="is no output of"):
+        with pytest.raises(InputError, match="is not an output of"):
             run(tree, place, fmt, overwrite=overwrite)
     assert (folder / "20200515.tif").read_text() == file.read_text() == "mine"
     assert len(list(tmp_path.rglob("*"))) == 3

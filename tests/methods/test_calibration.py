@@ -31,7 +31,7 @@ def noise(seed, shape, size):
 # --- deviations
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(20, 400), st.integers(0, 99), st.floats(1e-3, 10))
 def test_the_interval_of_a_deviation_holds_nine_tenths(n, seed, size):
     errors = size * np.random.default_rng(seed).standard_t(2, (3, n))
@@ -57,7 +57,7 @@ def test_a_variance_model_finds_what_errors_are_made_of():
     assert found[1] == pytest.approx(0.01**2, rel=0.15)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.floats(0.1, 3), st.floats(1.5, 20))
 def test_a_variance_model_holds_nine_tenths_whatever_the_tails(seed, factor, freedom):
     rng = np.random.default_rng(seed)

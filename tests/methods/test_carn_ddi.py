@@ -130,7 +130,7 @@ def test_the_share_grows_with_the_gap():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_half_is_the_one_of_least_error(seed):
     rng = np.random.default_rng(seed)
     gaps = rng.uniform(0, 300, 200).astype(np.float32)

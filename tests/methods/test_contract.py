@@ -16,7 +16,7 @@ from sitsfuse.methods import METHODS, Tile, find_method, make_method
 from sitsfuse.operators.updown import down
 from tests.helpers import scenes
 
-pytestmark = pytest.mark.filterwarnings("error", "ignore::PendingDeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("error", "ignore::PendingDeprecationWarning"), pytest.mark.spread]
 
 ALL = sorted(METHODS)
 GUIDED = [name for name in ALL if find_method(name).min_guides]

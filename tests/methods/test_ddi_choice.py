@@ -28,7 +28,7 @@ def windows_of(tree, date="2020-05-15", most=40_000, seed=0):
 # --- folds
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     rows=st.integers(3, 25), cols=st.integers(3, 25), count=st.integers(1, 3), k=st.integers(2, 5),
     block=st.integers(1, 4), seed=st.integers(0, 99),

@@ -161,7 +161,7 @@ def test_a_change_that_is_the_same_everywhere_is_added(bands):
 
 
 def test_rounding_of_positions_does_not_show_in_tiles():
-    # Centres of LR and HR pixels coincide, up to the rounding of the offset of a tile: 5/3 is no float.
+    # Centres of LR and HR pixels coincide, up to the rounding of the offset of a tile: 5/3 is not a float.
     tree = scenes.site(n=90, ratio=5 / 3, seed=3)
     whole, tiled = (
         fuse(tree, method=FSDAF(similar=1), dates=[scenes.day(14)], tile=t).isel(time=0)["reflectance"].values

@@ -15,7 +15,7 @@ from sitsfuse.operators.updown import down
 from tests.helpers import scenes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(-30, 30), min_size=1, max_size=7, unique=True).map(sorted),
     st.integers(1, 4),

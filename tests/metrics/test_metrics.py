@@ -63,7 +63,7 @@ def pair(seed=0, shape=SHAPE, noise=0.02):
 @given(
     seed=st.integers(0, 2**32 - 1), holes=st.floats(0, 0.02), shape=st.tuples(st.integers(1, 26), st.integers(1, 26))
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_agrees_with_plain_numpy(seed, holes, shape):
     rng = np.random.default_rng(seed)
     p, r = pair(seed, shape)
@@ -270,7 +270,7 @@ def collected(parts):
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(-2, 2, width=16)), st.integers(1, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_few_numbers_are_exact(values, pieces):
     shares = [0.0, 0.5, 0.9, 1.0]
     want = pytest.approx(np.quantile(values, shares), rel=1e-12, abs=1e-15)

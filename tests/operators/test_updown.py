@@ -73,7 +73,7 @@ def slow_down(values, valid, pair, mtf):
 
 
 @given(ratios, offsets, offsets, st.sampled_from([0.1, 0.3, 0.5]), st.sampled_from([0.99, 0.5]), st.integers(0, 3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_down_equals_a_slow_direct_convolution(ratio, dy, dx, mtf, footprint, seed):
     pair = grids((31, 26), ratio, dy, dx)
     values, valid = rng_image((31, 26), seed=seed), clouds((31, 26), seed)
@@ -87,7 +87,7 @@ def test_down_equals_a_slow_direct_convolution(ratio, dy, dx, mtf, footprint, se
 
 
 @given(ratios, offsets, offsets)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_constant_stays_constant_both_ways(ratio, dy, dx):
     pair = grids((40, 37), ratio, dy, dx)
     valid = clouds((40, 37))
@@ -100,7 +100,7 @@ def test_a_constant_stays_constant_both_ways(ratio, dy, dx):
 
 
 @given(ratios, offsets, offsets)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_ramp_stays_in_place_both_ways(ratio, dy, dx):
     """The value of an LR pixel is that of the scene at its centre: ↓ and ↑ shift nothing, at any ratio and offset."""
     pair = grids((120, 120), ratio, dy, dx)
@@ -202,7 +202,7 @@ def test_nothing_valid_gives_nothing_valid_without_a_warning():
 
 @given(ratios, offsets, offsets, st.integers(9, 33), st.integers(0, 3))
 @example(10 / 3, 0.0, 0.5, 15, 0)  # HR centres that lie on LR edges
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_tiled_equals_whole_up(ratio, dy, dx, size, seed):
     pair = grids((61, 57), ratio, dy, dx)
     low, valid = rng_image(pair.lr.shape, seed=seed), clouds(pair.lr.shape, seed)
@@ -214,7 +214,7 @@ def test_tiled_equals_whole_up(ratio, dy, dx, size, seed):
 
 
 @given(ratios, offsets, offsets, st.integers(9, 33), st.integers(0, 3), st.sampled_from([0.1, 0.3]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_tiled_equals_whole_down(ratio, dy, dx, size, seed, mtf):
     pair = grids((61, 57), ratio, dy, dx)
     values, valid = rng_image((61, 57), seed=seed), clouds((61, 57), seed)

@@ -252,7 +252,7 @@ def test_all_invalid_stays_so():
 # --- windows ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @example(rows=(40, 50), cols=(10, 96), shift=(0.0, 0.0), pixel=5.0, kind="bump", mtf=0.3)
 @example(rows=(30, 2), cols=(30, 2), shift=(1.0, 0.0), pixel=60.0, kind="shift", mtf=0.05)
 @given(

@@ -184,7 +184,7 @@ def test_a_foreign_folder_is_left_alone(archive, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="is no site"):
+        with pytest.raises(InputError, match="is not a site"):
             prepare(config(archive), tmp_path / "letters", overwrite=overwrite)
     assert (tmp_path / "letters" / "love.txt").read_text() == "dear"
 
@@ -313,7 +313,7 @@ def test_a_configuration_file_with_paths_beside_it(archive, tmp_path):
         ),
         (
             '[guide]\npath = "a"\nusable = ["fog"]\n[target]\npath = "b"\n',
-            "'fog' is no flag; choose among nodata, cloud",
+            "'fog' is not a flag; choose among nodata, cloud",
         ),
     ],
 )

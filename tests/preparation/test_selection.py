@@ -45,7 +45,7 @@ def candidates(draw):
 
 
 @given(candidates(), st.sampled_from([5.0, 20.0, 33.3]), st.sampled_from([None, 2, 3, 5]), st.booleans(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_subset_is_cheaper(images, revisit, count, from_start, to_end):
     if count is not None and count > len(images):
         count = len(images)

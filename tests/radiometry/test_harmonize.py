@@ -87,7 +87,7 @@ def test_figures_are_those_of_the_samples():
 
 
 @given(st.floats(0.2, 5), st.floats(-0.2, 0.2), st.floats(1e-4, 1e4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_units_and_sides_do_not_matter(gain, offset, unit):
     rng = np.random.default_rng(6)
     x = land(400, rng)[0]

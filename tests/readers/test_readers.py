@@ -260,7 +260,7 @@ def test_missing_empty_and_wrong_folders(tmp_path, tif):
     tif(tmp_path / "20200101_mask.tif", INT)
     with _fails("holds no GeoTIFF"):
         read_geotiffs(tmp_path)
-    with _fails(r"20200101_mask\.tif: is no folder"):
+    with _fails(r"20200101_mask\.tif: is not a folder"):
         read_geotiffs(tmp_path / "20200101_mask.tif")
     with _fails("chunk: is 0"):
         read_geotiffs(tmp_path, chunk=0)
@@ -281,7 +281,7 @@ def test_dates_missing_or_twice(tmp_path, tif):
 @pytest.mark.parametrize(
     ("pattern", "match"),
     [
-        (r"(\d{8", "is no regular expression"),
+        (r"(\d{8", "is not a regular expression"),
         (r"(\d{8})", "has no groups"),
         (r"(?P<year>\d{4})(?P<month>\d\d)", "has no groups"),
         ("%Y%q", "holds %q"),
@@ -464,7 +464,7 @@ def test_a_store_that_xarray_wrote(tmp_path, site_folder):
 def test_no_zarr(tmp_path):
     with _fails("none: does not exist"):
         read_zarr(tmp_path / "none")
-    with _fails("is no Zarr store"):
+    with _fails("is not a Zarr store"):
         read_zarr(tmp_path)
 
 

@@ -323,7 +323,7 @@ def test_shapes_must_fit():
 # The vote
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shift=st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
     wrong=st.floats(0, 0.4),

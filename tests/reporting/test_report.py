@@ -202,7 +202,7 @@ def test_without_samples_other_protocols_and_uncertainty(tmp_path):
 
 
 def test_there_must_be_results(tmp_path):
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         report(tmp_path / "nowhere")
     results = make_results(tmp_path / "r", sites=1, samples=False)
     (results.path / "metrics.parquet").unlink()

@@ -17,7 +17,7 @@ from sitsfuse.runtime.streaming import stream
     least=st.sampled_from([1, 8]),
     workers=st.integers(1, 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_pixel_is_read_once_and_owned_once(shape, side, reach, least, workers):
     image = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
     mask = image[0] > 0

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sitsfuse.stats.robust import draw, is_flat, least_median_line, settle, settle_offset, weighted_median
 
 
 @given(st.lists(st.tuples(st.integers(-50, 50), st.integers(1, 4)), min_size=1, max_size=9))
-@settings(deadline=None)
 def test_the_weighted_median_halves_the_weight(pairs):
     values, weights = (np.array(a, float) for a in zip(*pairs, strict=True))
     found = weighted_median(values, weights)

@@ -163,7 +163,7 @@ def test_a_damaged_card_is_one_line(tmp_path, content):
 
 def test_a_folder_without_a_card_is_no_model(tmp_path):
     for folder in (tmp_path, tmp_path / "none", tmp_path / CARD):
-        with pytest.raises(InputError, match="is no model") as error:
+        with pytest.raises(InputError, match="is not a model") as error:
             read_card(folder)
         message(error)
 
@@ -196,7 +196,7 @@ def test_a_model_for_another_factor_is_refused(ratio):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.floats(0, 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_local_mean_is_that_of_the_valid_pixels_around(seed, context, cloudy):
     rng = np.random.default_rng(seed)
     valid = rng.random((6, 9)) >= cloudy

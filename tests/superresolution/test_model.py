@@ -191,11 +191,11 @@ def test_a_missing_file_is_named(tmp_path, runtime, name):
 
 
 def test_no_folder_and_no_card_are_told(tmp_path):
-    with pytest.raises(InputError, match="is no model"):
+    with pytest.raises(InputError, match="is not a model"):
         run(scenes.site(), tmp_path / "none")
     folder = network(tmp_path)
     (folder / CARD).unlink()
-    with pytest.raises(InputError, match="is no model"):
+    with pytest.raises(InputError, match="is not a model"):
         run(scenes.site(), folder)
 
 

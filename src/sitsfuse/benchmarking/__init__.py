@@ -8,7 +8,6 @@ down, is noted and the others go on. What a unit leaves is written whole or not 
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..methods import method_names
 from ..runtime import threads
 from ..runtime.files import read_json, write_json
 from ..simulator.sites import SITES, simulate_site
+from ..version import __version__
 from ..writers import write_site
 from .plan import SIMULATED_SITES, claim, describe, merged, survey
 from .pool import finished
@@ -111,7 +111,7 @@ def benchmark(
     claim(results, bool(sites), overwrite)
     paths = [Path(p) for p in sites] or _simulated(results, size, tell)
     config = {
-        "version": importlib.metadata.version("sitsfuse"),
+        "version": __version__,
         "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "max_days": max_days,
         "tile": tile,

@@ -37,7 +37,7 @@ def claim(results: Results, foreign: bool, overwrite: bool) -> None:
     """
     path = results.path
     if path.exists() and not path.is_dir():
-        raise InputError(path, "is no folder", "choose another name")
+        raise InputError(path, "is not a folder", "choose another name")
     if not path.exists() or not any(path.iterdir()):
         return
     made = (path / SIMULATED_SITES).is_file()

@@ -50,7 +50,7 @@ class Protocol:
         Raises
         ------
         InputError
-            If it is unknown, or its gap is no number of days.
+            If it is unknown, or its gap is not a number of days.
         """
         kind, colon, gap = text.strip().partition(":")
         if kind in (STANDARD, FORECAST, NO_LR) and not colon:

@@ -45,7 +45,7 @@ class Unit:
     @property
     def place(self) -> Path:
         """Where its files lie, without suffix, relative to the folder of their kind."""
-        # Colons are no part of file names everywhere.
+        # Colons are not part of file names everywhere.
         return Path(self.site, self.target, self.protocol.replace(":", "-"), self.method, self.date.replace("-", ""))
 
 
@@ -68,7 +68,7 @@ class Results:
         """
         found = read_json(self.path / "benchmark.json")
         if not found:
-            problem = "holds no benchmark" if self.path.is_dir() else "is no folder"
+            problem = "holds no benchmark" if self.path.is_dir() else "is not a folder"
             raise InputError(self.path, problem, "give the output of `sitsfuse benchmark`")
         return found
 
@@ -104,7 +104,7 @@ class Results:
 
     def write_failure(self, unit: Unit, error: str, detail: str = "") -> None:
         """Note why there are no rows: a line, and what a developer wants to read."""
-        # File names that are no UTF-8 come as halves of characters, which no table holds.
+        # File names that are not UTF-8 come as halves of characters, which no table holds.
         texts = {"error": error, "detail": detail}
         plain = {key: text.encode("utf-8", "replace").decode() for key, text in texts.items()}
         write_json(self._part(unit).with_suffix(".json"), plain)

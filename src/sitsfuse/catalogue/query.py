@@ -48,7 +48,7 @@ class Query:
             raise InputError("provider", f"{self.provider!r} is unknown", f"choose {', '.join(CREDENTIALS)} or a URL")
         for name, day in (("start", self.start), ("end", self.end)):
             if not re.fullmatch(r"\d{4}-\d\d-\d\d", day) or parse_time(day) is None:
-                raise InputError(name, f"{day!r} is no date", "write it like 2020-06-01")
+                raise InputError(name, f"{day!r} is not a date", "write it like 2020-06-01")
         if self.end < self.start:
             raise InputError("end", f"{self.end} lies before the start, {self.start}", "swap them")
         if self.bounds is None and self.tile is None:

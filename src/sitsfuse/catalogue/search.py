@@ -216,7 +216,7 @@ def _fetch(dag: Any, product: Any, whole: bool, key: str | None, scratch: Path, 
         return got
     files = [got] if got.is_file() else [p for p in got.rglob("*") if p.is_file()]
     if len(files) != 1 or not zipfile.is_zipfile(files[0]):
-        raise zipfile.BadZipFile("what came is no complete zip archive")
+        raise zipfile.BadZipFile("what came is not a complete zip archive")
     return files[0]
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ..version import __version__
+
 app = typer.Typer(
     name="sitsfuse",
     no_args_is_help=True,
@@ -31,7 +33,5 @@ def _global(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(version("sitsfuse"))
+        print(__version__)
         raise typer.Exit

@@ -192,7 +192,7 @@ def _line(day: str, record: dict[str, Any]) -> str:
     if valid < 1:
         notes.append(f"{100 * (1 - valid):.1f} % nodata")
     if record.get("targets") and filled > 0:
-        # A method that reads no LR image fills everything: that is no news.
+        # A method that reads no LR image fills everything: that is not news.
         no_clear = "no clear LR pixel, all from the guides"
         notes.append(no_clear if filled == valid else f"{100 * filled:.1f} % filled without a clear LR pixel")
     choices = record.get("choices", {})

@@ -40,7 +40,7 @@ def numbers(text: str, option: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise InputError(option, f"{text!r} is no number", "write e.g. 0.3 or 0.3,0.28") from error
+        raise InputError(option, f"{text!r} is not a number", "write e.g. 0.3 or 0.3,0.28") from error
 
 
 def fields(texts: Sequence[str], cls: type[Any]) -> dict[str, Any]:

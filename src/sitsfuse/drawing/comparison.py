@@ -63,9 +63,7 @@ def draw_comparison(
     except OSError as error:
         raise InputError(path, f"cannot be written ({error.strerror or error})", "choose another place") from error
     except ValueError as error:
-        raise InputError(
-            path, f"is no kind of picture that is known ({error})", "name it .png, .pdf or .svg"
-        ) from error
+        raise InputError(path, f"is not a known kind of picture ({error})", "name it .png, .pdf or .svg") from error
     finally:
         draft.unlink(missing_ok=True)
     return path
@@ -259,7 +257,8 @@ def _check(name: str, image: xr.Dataset, like: xr.Dataset) -> None:
     """Raise :class:`InputError` unless this is an image of one date in the prediction's CRS."""
     for variable, dims in (("reflectance", {"band", "y", "x"}), ("valid", {"y", "x"})):
         if variable not in image or set(image[variable].dims) != dims:
-            raise InputError(name, f"is no image of one date ({variable} needs {sorted(dims)})", "choose isel(time=0)")
+            what = f"is not an image of one date ({variable} needs {sorted(dims)})"
+            raise InputError(name, what, "choose isel(time=0)")
     if geobox(image).crs != geobox(like).crs:
         raise InputError(name, "has another CRS than the prediction", "reproject it")
 

@@ -62,6 +62,4 @@ def save(figure: Figure, path: Path, dpi: int = 150) -> None:
         try:
             figure.savefig(draft, dpi=dpi, facecolor=colour("paper"))
         except ValueError as error:
-            raise InputError(
-                path, f"is no kind of picture that is known ({error})", "name it .png, .pdf or .svg"
-            ) from error
+            raise InputError(path, f"is not a known kind of picture ({error})", "name it .png, .pdf or .svg") from error

@@ -130,5 +130,5 @@ def _select(series: xr.Dataset, bands: list[str]) -> xr.Dataset:
     names = ["reflectance", "valid"]
     if UNCERTAINTY in series and series[UNCERTAINTY].dims == series["reflectance"].dims:
         names.append(UNCERTAINTY)
-    # Bands in their order are no copy.
+    # Bands in their order are not a copy.
     return series[names] if have == bands else series[names].isel(band=[have.index(b) for b in bands])

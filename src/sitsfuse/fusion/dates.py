@@ -39,7 +39,7 @@ def plan_dates(
     if every is not None:
         found = re.fullmatch(r"\s*(\d+)\s*d?\s*", every)
         if not found or int(found[1]) < 1:
-            raise InputError("--every", f"{every!r} is no number of days", "give e.g. 2d")
+            raise InputError("--every", f"{every!r} is not a number of days", "give e.g. 2d")
         wanted = np.arange(first, last + 1, int(found[1]))
     elif dates is not None:
         if not len(dates):
@@ -62,7 +62,7 @@ def _as_day(value: Any) -> np.datetime64:
     try:
         day = np.datetime64(value, "D")
     except (ValueError, TypeError) as error:
-        raise InputError("--dates", f"{value!r} is no date", "write dates as 2019-05-01") from error
+        raise InputError("--dates", f"{value!r} is not a date", "write dates as 2019-05-01") from error
     if np.isnat(day):
-        raise InputError("--dates", f"{value!r} is no date", "write dates as 2019-05-01")
+        raise InputError("--dates", f"{value!r} is not a date", "write dates as 2019-05-01")
     return day

@@ -153,7 +153,7 @@ def _any_valid(image: xr.Dataset) -> bool:
 
 
 def _ignore(*_: Any) -> None:
-    """Nobody wants to be told."""
+    """Report to nobody."""
 
 
 def _source(series: xr.Dataset, role: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 from typing import Any
 
@@ -14,6 +13,7 @@ import xarray as xr
 from ..core.series import geobox, mtf
 from ..core.site import group, pair_of
 from ..methods import Method, Predictor
+from ..version import __version__
 from .outputs.layout import Layout
 
 
@@ -31,7 +31,7 @@ def configuration_of(site: xr.DataTree, method: Method, times: npt.NDArray[np.da
     """Everything that the result depends on, for the provenance and to recognise the run."""
     guide, target = group(site, "guide"), group(site, "target")
     return {
-        "version": importlib.metadata.version("sitsfuse"),
+        "version": __version__,
         "method": method.name,
         "options": json.loads(json.dumps(dataclasses.asdict(method))),  # type: ignore[call-overload]
         "site": str(site.attrs.get("name", "")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import rasterio
 
 from ..runtime.files import plain, write_json
 from ..runtime.threads import bound, default_workers
+from ..version import __version__
 from ..writers import consolidate
 from .config import PrepareConfig, changed, make_config, read_config
 from .harmonizing import harmonize, near_pairs
@@ -115,7 +115,7 @@ def prepare(
 def _fixed(config: PrepareConfig, found: Survey) -> dict[str, Any]:
     """All that the site depends on."""
     images = {role: [c.image.id for c in found.of(role)] for role in ("guide", "target", "reference")}
-    settled = config.model_dump(mode="json") | {"images": images, "version": version("sitsfuse")}
+    settled = config.model_dump(mode="json") | {"images": images, "version": __version__}
     return dict(json.loads(json.dumps(plain(settled))))
 
 

@@ -46,7 +46,7 @@ class Series(_Table):
     def _known_flags(self) -> Series:
         unknown = [f for f in self.usable if f not in FLAGS]
         if unknown:
-            raise ValueError(f"{unknown[0]!r} is no flag; choose among {', '.join(FLAGS)}")
+            raise ValueError(f"{unknown[0]!r} is not a flag; choose among {', '.join(FLAGS)}")
         return self
 
 
@@ -154,7 +154,7 @@ def read_config(path: str | Path) -> PrepareConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, "cannot be read", "give a TOML file") from error
     except tomllib.TOMLDecodeError as error:
-        raise InputError(path, f"is no valid TOML ({error})", "mend that line") from error
+        raise InputError(path, f"is not valid TOML ({error})", "mend that line") from error
     config = make_config(content, path)
     return config.model_copy(update=_placed(config, path.parent))
 

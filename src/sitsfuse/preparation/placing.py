@@ -60,7 +60,7 @@ def register(
     state
         Where results of an earlier run are, and go.
     others
-        LR images that are no targets, but are compared with guides later.
+        LR images that are not targets, but are compared with guides later.
     report
         Told of the progress.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..core.displacement import STAY
 from ..core.grid import crs_name
 from ..core.tiling import middle
 from ..errors import InputError
+from ..version import __version__
 from .config import PrepareConfig
 from .harmonizing import Radiometry
 from .placing import Placed, key
@@ -45,7 +45,7 @@ def record(
     return {
         **attrs,
         "summary": _summary(config, found, images, fitted),
-        "version": version("sitsfuse"),
+        "version": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "hr": _series(found.hr, found.hr_box, found.bands),
         "lr": _series(found.lr, found.lr_box, found.bands),

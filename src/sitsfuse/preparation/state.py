@@ -62,7 +62,7 @@ def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: b
     there = read_json(marker)
     busy = site.exists() and (not site.is_dir() or any(site.iterdir()))
     if busy and not there and not (site / "zarr.json").is_file():
-        raise InputError(site, "exists and is no site", "choose another place or remove it yourself")
+        raise InputError(site, "exists and is not a site", "choose another place or remove it yourself")
     if busy and not overwrite:
         if not there:
             raise InputError(

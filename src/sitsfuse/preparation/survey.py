@@ -63,7 +63,7 @@ class Survey:
     chosen: tuple[Chosen, ...]
     """By role and time."""
     others: tuple[Chosen, ...]
-    """Usable LR images that are no targets: they still help to register and harmonise."""
+    """Usable LR images that are not targets: they still help to register and harmonise."""
     problems: tuple[InputError, ...]
     """Images that cannot be used."""
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..core.grid import Window
 from ..errors import InputError
 from ..readers.products.flags import FLAG_ATTRS, FLAGS
 from ..runtime.files import writing
+from ..version import __version__
 from ..writers import create_series, write_region
 from .config import PrepareConfig
 from .harmonizing import Radiometry
@@ -119,7 +119,7 @@ def _create(
     mtfs = (
         found.lr_mtf if role == "target" else [found.hr.mtfs.get(b, np.mean([*found.hr.mtfs.values()])) for b in bands]
     )
-    made = {"config": config.model_dump(mode="json"), "version": version("sitsfuse")}
+    made = {"config": config.model_dump(mode="json"), "version": __version__}
     create_series(
         place,
         times=[c.image.time for c in images],

@@ -214,7 +214,7 @@ def _mixed(band: int, bands: int, parts: Sequence[Sequence[F64Array]], line: Lin
     alone = line.gain * np.eye(bands)[band]
     if not line.ok:
         return tuple(alone.tolist()), line.offset
-    # Each date is centred on its samples along the band's line: what shifts a whole image is no matter of bands.
+    # Each date is centred on its samples along the band's line: what shifts a whole image is not a matter of bands.
     along = [settle_offset(x[band][None], y[band], alone[band : band + 1])[1] for x, y in parts]
     x = np.concatenate(
         [x - x[:, k].mean(axis=1, keepdims=True) for (x, _), k in zip(parts, along, strict=True)], axis=1

@@ -39,7 +39,7 @@ class Line:
     count: int = 0
     """Samples given."""
     used: float = math.nan
-    """Share of the samples that are no outliers, 0–1."""
+    """Share of the samples that are not outliers, 0–1."""
     ok: bool = True
     """Whether a line could be fitted."""
     reason: str = ""

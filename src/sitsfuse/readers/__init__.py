@@ -98,7 +98,7 @@ def open_site(
     """
     path = Path(path)
     if not path.is_dir():
-        raise InputError(path, "is no folder" if path.exists() else "does not exist", "give the folder of a site")
+        raise InputError(path, "is not a folder" if path.exists() else "does not exist", "give the folder of a site")
     names = series_names(path)
     for name in ("guide", target):
         if name not in names:
@@ -164,7 +164,7 @@ def open_target(target: PathOrSeries, factor: float, **options: Any) -> xr.DataT
 
 
 def series_names(path: str | Path) -> list[str]:
-    """Names of the series in a site; none if ``path`` is no site.
+    """Names of the series in a site; none if ``path`` is not a site.
 
     Parameters
     ----------

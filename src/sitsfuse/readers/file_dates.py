@@ -23,7 +23,7 @@ DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": r"[^\W\d_]{3}", "B": r"[^\W\d_]
 def dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.datetime64, Path, Path | None, Path | None]]:
     """Date, image, mask and uncertainty of each image in a folder, sorted by date."""
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         raise InputError(folder, what, "give a folder with one GeoTIFF per date")
     files = [
         p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and not p.name.startswith(".")
@@ -79,7 +79,7 @@ def _compiled(date_pattern: str | None) -> re.Pattern[str]:
         pattern = re.compile(date_pattern)
     except re.error as error:
         raise InputError(
-            "--date-pattern", f"{date_pattern!r} is no regular expression ({error})", "mend it or use e.g. %Y%j"
+            "--date-pattern", f"{date_pattern!r} is not a regular expression ({error})", "mend it or use e.g. %Y%j"
         ) from None
     groups = set(pattern.groupindex)
     if not (groups >= {"year", "month", "day"} or "date" in groups):

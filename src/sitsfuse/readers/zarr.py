@@ -53,7 +53,7 @@ def read_zarr(path: str | Path) -> xr.Dataset:
     try:
         # cache=False: with it, xarray would keep in memory whatever is computed.
         with warnings.catch_warnings():
-            # Hidden folders, such as the state of a run, are no part of a series.
+            # Hidden folders, such as the state of a run, are not part of a series.
             warnings.filterwarnings("ignore", message=r"Object at \.", category=UserWarning)
             series = xr.open_dataset(path, engine="zarr", chunks=None, cache=False, consolidated=False)
     except _DAMAGE as error:
@@ -92,7 +92,7 @@ def _is_array(path: Path) -> bool:
 
 def _group(path: Path) -> zarr.Group:
     if not is_zarr(path):
-        what = "is no Zarr store" if path.exists() else "does not exist"
+        what = "is not a Zarr store" if path.exists() else "does not exist"
         raise InputError(path, what, "give a folder that holds zarr.json")
     try:
         return zarr.open_group(path, mode="r", use_consolidated=False)

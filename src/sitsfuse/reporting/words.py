@@ -16,7 +16,7 @@ from ..drawing.facts import Fact
 from ..drawing.text import counted, finite, number, percent
 
 DIGITS = {"structural": 3, "gradient_correlation": 3, "uiqi": 3, "sam": 2, "ergas": 2, "psnr": 1}
-"""Digits behind the point of metrics that are no reflectances."""
+"""Digits behind the point of metrics that are not reflectances."""
 
 
 def digits(measure: Measure) -> int:

@@ -132,5 +132,5 @@ def changed(config: SimulationConfig, changes: Mapping[str, Any]) -> SimulationC
     known = {field.name for field in dataclasses.fields(SimulationConfig)}
     for name in changes:
         if name not in known:
-            raise InputError(name, "is no option of the simulation", f"choose among {', '.join(sorted(known))}")
+            raise InputError(name, "is not an option of the simulation", f"choose among {', '.join(sorted(known))}")
     return dataclasses.replace(config, **changes)

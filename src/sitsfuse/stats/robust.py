@@ -52,7 +52,7 @@ def settle(
     weights, offset = start
     residual = np.abs(y - weights @ x - offset)
     spread = 1.4826 * float(np.median(residual))
-    # What rounding moves is no outlier.
+    # What rounding moves is not an outlier.
     floor = 1e-5 * float(np.std(y))
     kept = np.zeros(y.size, bool)
     for _ in range(ROUNDS):

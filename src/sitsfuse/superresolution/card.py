@@ -203,7 +203,7 @@ def read_card(folder: str | Path) -> Card:
     """
     path = Path(folder) / CARD
     if not path.is_file():
-        raise InputError(folder, f"is no model: it has no {CARD}", "give a folder that `sitsfuse train carn` wrote")
+        raise InputError(folder, f"is not a model: it has no {CARD}", "give a folder that `sitsfuse train carn` wrote")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -111,7 +111,7 @@ def load_model(folder: str | Path, runtime: str = "auto", device: str = "auto") 
     if runtime == "auto":
         runtime = "torch" if card.architecture is not None and not _missing("torch") else "onnx"
     if runtime == "torch" and card.architecture is None:
-        raise InputError(folder, "is no network of this package: torch cannot run it", "use runtime=onnx")
+        raise InputError(folder, "is not a network of this package: torch cannot run it", "use runtime=onnx")
     for module in _missing(runtime):
         raise missing_extra(runtime, f"{module} (needed to run {folder})")
     path = folder / (WEIGHTS if runtime == "torch" else ONNX)
@@ -152,7 +152,7 @@ def _try(model: Model, path: Path) -> None:
         problem = f"gives {output.shape} for {(bands, *TRIAL)}, where the card promises {wanted}"
         raise InputError(path, problem, f"correct {CARD}, or take another model")
     if not np.isfinite(output).all():
-        raise InputError(path, "gives values that are no numbers", AGAIN)
+        raise InputError(path, "gives values that are not numbers", AGAIN)
 
 
 def _weights(content: bytes, path: Path) -> dict[str, FloatArray]:

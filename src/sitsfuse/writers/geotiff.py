@@ -29,7 +29,7 @@ from ..runtime.files import beside, plain, writing
 INT16_SCALE = 1e-4
 INT16_NODATA = -32768
 CLIPPED_SHARE = 0.01
-"""Share of values beyond ±3.2767 above which they are no reflectances, and int16 × 1e-4 would destroy them."""
+"""Share of values beyond ±3.2767 above which they are not reflectances, and int16 × 1e-4 would destroy them."""
 CACHE_MB = 256
 """GDAL's block cache while an image is written: by default it grows to 5 % of the machine's memory."""
 
@@ -170,7 +170,7 @@ class _Int16:
         return np.where(finite, np.clip(scaled, -limit, limit), INT16_NODATA).astype(np.int16)
 
     def check(self) -> None:
-        """Raise InputError if this is no reflectance."""
+        """Raise InputError if this is not reflectance."""
         if self.clipped > CLIPPED_SHARE * self.finite:
             share = 100 * self.clipped / self.finite
             raise InputError(self.path, f"{share:.0f} % of the values do not fit int16 × 1e-4", "write float32")

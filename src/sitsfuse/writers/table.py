@@ -35,4 +35,4 @@ def check_table_path(path: Path) -> None:
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(path, "is neither .csv nor .parquet", "choose one of these suffixes")
     if not path.parent.is_dir():
-        raise InputError(path.parent, "is no folder", "create it first")
+        raise InputError(path.parent, "is not a folder", "create it first")

@@ -32,7 +32,7 @@ from ..runtime.files import beside, jsonable, writing
 
 # Once for the process: `warnings.catch_warnings` is not safe where several threads create series.
 warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-# The state of a run lies in its output and is no part of the series.
+# The state of a run lies in its output and is not part of the series.
 warnings.filterwarnings("ignore", message=r"Object at \.", category=UserWarning)
 
 Dims = tuple[str, ...]
@@ -144,7 +144,7 @@ def write_region(
         for name, values in variables.items():
             array = group[name]
             if not isinstance(array, zarr.Array):
-                raise TypeError(f"{name!r} is no array")
+                raise TypeError(f"{name!r} is not an array")
             dims = tuple(str(d) for d in array.metadata.dimension_names or ())  # type: ignore[union-attr]
             for dim, step, n in zip(dims, array.shards or array.chunks, array.shape, strict=True):
                 span = where.get(dim)
@@ -275,7 +275,7 @@ def consolidate(path: Path) -> None:
 
 def _check_sizes(shard: int, chunk: int) -> None:
     if chunk < 1 or shard < 1 or shard % chunk:
-        raise InputError("shard", f"{shard} is no multiple of chunk {chunk}", "give e.g. shard=1024, chunk=256")
+        raise InputError("shard", f"{shard} is not a multiple of chunk {chunk}", "give e.g. shard=1024, chunk=256")
 
 
 def _labels(values: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -291,7 +291,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
     if not overwrite:
         raise InputError(path, "exists", "choose another place or overwrite")
     if not (path / "zarr.json").is_file():
-        raise InputError(path, "is no Zarr store and is not deleted", "choose another place or remove it yourself")
+        raise InputError(path, "is not a Zarr store and is not deleted", "choose another place or remove it yourself")
 
 
 def _clear_place(path: Path) -> None:

@@ -234,7 +234,7 @@ def test_a_missing_value_is_named(tmp_path, form, group, key):
     [
         ("IMAGE_ATTRIBUTES", {"SUN_ELEVATION": "high"}, "SUN_ELEVATION is 'high', no number"),
         ("IMAGE_ATTRIBUTES", {"SUN_ELEVATION": "nan"}, "SUN_ELEVATION is 'nan', no number"),
-        ("IMAGE_ATTRIBUTES", {"DATE_ACQUIRED": "yesterday"}, "yesterday 10:28:34.3964289Z is no time"),
+        ("IMAGE_ATTRIBUTES", {"DATE_ACQUIRED": "yesterday"}, "yesterday 10:28:34.3964289Z is not a time"),
         ("IMAGE_ATTRIBUTES", {"SPACECRAFT_ID": "LANDSAT_1"}, "SPACECRAFT_ID is LANDSAT_1"),
         ("PRODUCT_CONTENTS", {"LANDSAT_PRODUCT_ID": IDENTITY.replace("L2SP", "L1TP")}, "Level-2"),
         ("PRODUCT_CONTENTS", dict.fromkeys([f"FILE_NAME_BAND_{n}" for n in range(1, 8)]), "lists no FILE_NAME_BAND_"),
@@ -259,7 +259,7 @@ def test_files_that_are_missing_are_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("form", "message"),
-    [("xml", "is no valid XML"), ("json", "is no valid metadata"), ("txt", "has no IMAGE_ATTRIBUTES/SPACECRAFT_ID")],
+    [("xml", "is not valid XML"), ("json", "is not valid metadata"), ("txt", "has no IMAGE_ATTRIBUTES/SPACECRAFT_ID")],
 )
 def test_metadata_cut_short(tmp_path, form, message):
     path = make_landsat(tmp_path, forms=[form])

@@ -218,7 +218,7 @@ def test_reflectance_with_and_without_correction_of_slopes(tmp_path):
         (put('"CloudPercent">24', '"CloudPercent">some'), "CloudPercent.* is 'some', no number"),
         (drop("Band_Group_List"), "Band_Group_List has no band B2"),
         (drop("PRODUCT_ID"), "has no PRODUCT_ID"),
-        (lambda xml: xml[:2000], "is no valid XML"),
+        (lambda xml: xml[:2000], "is not valid XML"),
     ],
 )
 def test_faulty_metadata_are_named(tmp_path, edit, says):

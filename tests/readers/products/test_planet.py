@@ -208,7 +208,7 @@ def test_what_is_no_product(tmp_path):
         assert not is_product(tmp_path / name)
     assert not is_product(tmp_path)
     assert not is_product(tmp_path / "nothing")
-    with pytest.raises(InputError, match="is no image of surface reflectance"):
+    with pytest.raises(InputError, match="is not an image of surface reflectance"):
         read_product(tmp_path / f"{SCENE}_3B_AnalyticMS.tif")
     with pytest.raises(InputError, match="holds 0 images"):
         read_product(tmp_path)
@@ -260,7 +260,7 @@ def test_a_wrong_scene_is_told_of(tmp_path, options, message):
 def test_metadata_that_are_damaged(tmp_path, text):
     path = make_planet(tmp_path)
     (tmp_path / f"{SCENE}_metadata.json").write_text(text)
-    with pytest.raises(InputError, match=r"_metadata\.json: is no valid metadata"):
+    with pytest.raises(InputError, match=r"_metadata\.json: is not valid metadata"):
         read_product(path)
 
 

@@ -196,7 +196,7 @@ def test_a_missing_scene_classification_is_noted(tmp_path):
         ({"edit": put("PRODUCT_URI", "X")}, "MTD_MSIL2A.xml: has no PRODUCT_URI"),
         ({"edit": put("IMAGE_FILE", "X")}, "MTD_MSIL2A.xml: lists no IMAGE_FILE of a band"),
         ({"edit": put("<Granule_List>", "<Granule_List><Granule/>")}, "MTD_MSIL2A.xml: lists 2 tiles"),
-        ({"edit": lambda xml: xml[:900]}, "MTD_MSIL2A.xml: is no valid XML"),
+        ({"edit": lambda xml: xml[:900]}, "MTD_MSIL2A.xml: is not valid XML"),
         ({"edit_tile": put("SENSING_TIME", "X")}, "MTD_TL.xml: has no SENSING_TIME"),
         ({"edit_tile": put("EPSG:32628", "EPSG:99999")}, "HORIZONTAL_CS_CODE is 'EPSG:99999', no EPSG code"),
         ({"edit_tile": put("EPSG:32628", "EPSG:32728")}, "B11_20m.jp2: CRS EPSG:32628 differs|B04_10m.jp2: CRS"),

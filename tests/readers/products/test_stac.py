@@ -428,12 +428,12 @@ def test_items_beside_scenes_of_planet_are_not_read_twice(sentinel2, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no valid JSON"),
-        ('{"type": "Feature", "stac_version": "1.0.0", "id"', "is no valid JSON"),
+        ("", "is not valid JSON"),
+        ('{"type": "Feature", "stac_version": "1.0.0", "id"', "is not valid JSON"),
         ("[]", "holds no STAC item"),
         ('{"type": "FeatureCollection", "features": []}', "holds no STAC item"),
-        ('{"type": "FeatureCollection", "features": [3]}', "holds what is no STAC item"),
-        ('{"type": "Feature", "stac_version": "1.0.0", "id": "a"}', "holds what is no STAC item"),
+        ('{"type": "FeatureCollection", "features": [3]}', "holds what is not a STAC item"),
+        ('{"type": "Feature", "stac_version": "1.0.0", "id": "a"}', "holds what is not a STAC item"),
     ],
 )
 def test_damaged_items(tmp_path, text, message):
@@ -452,7 +452,7 @@ def test_damaged_items(tmp_path, text, message):
         ({"red": {"raster:bands": [{"scale": "small", "nodata": 0}]}}, {}, "scale is 'small', no number"),
         ({}, {"eo:cloud_cover": "few"}, "eo:cloud_cover is 'few', no number"),
         ({}, {"platform": None, "instruments": None, "constellation": None}, "tells no platform"),
-        ({}, {"datetime": "noon"}, "holds what is no STAC item"),
+        ({}, {"datetime": "noon"}, "holds what is not a STAC item"),
         ({"red": None, "nir": None, "rededge1": None}, {}, "has no band of sentinel2"),
     ],
 )

@@ -147,7 +147,7 @@ def test_bands_in_another_order_are_put_in_the_first_ones():
 
 
 def test_what_is_not_valid_does_not_come_along():
-    """Whether a mask says so or a value that is no number."""
+    """Whether a mask says so or a value that is not a number."""
     clean, poisoned = (site(dates=4, masked=[1], poison=p, size=(100, 200)) for p in (0.0, 1e6))
     assert gather(clean).digest() == gather(poisoned).digest()
     values = clean["guide"]["reflectance"].values.copy()

@@ -252,7 +252,7 @@ def test_one_that_still_learns_does_not(unbroken):
 
 
 def test_a_training_that_diverges(tmp_path):
-    with pytest.raises(InputError, match=r"training: diverged: after 1 steps the loss is no number; give a smaller"):
+    with pytest.raises(InputError, match=r"training: diverged: after 1 steps the loss is not a number; give a smaller"):
         run(tmp_path, rate=1e30)
     assert not (tmp_path / CHECKPOINT).exists()
     run(tmp_path, steps=2)
@@ -296,7 +296,7 @@ DAMAGE = {
     "cut": _cut,
     "text": lambda path: path.write_text("{}" * 100),
     "no progress": _no_progress,
-    "progress is no table": lambda path: save_file({}, path, {"progress": "[]"}),
+    "progress is not a table": lambda path: save_file({}, path, {"progress": "[]"}),
     "other tensors": _other_network,
 }
 

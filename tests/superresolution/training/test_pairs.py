@@ -153,7 +153,7 @@ def test_the_bicubic_patch_is_the_lr_patch_interpolated(factor):
         np.testing.assert_allclose(bicubic, image, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(factor=st.floats(1.2, 9.0), seed=st.integers(0, 999))
 def test_hr_lr_and_bicubic_lie_on_each_other(factor, seed):
     """What is linear in space stays so at LR and bicubic, in its place, whatever the factor and the turn."""

@@ -321,7 +321,7 @@ def test_a_folder_of_something_else(site, tmp_path, overwrite):
         with pytest.raises(InputError, match=rf"holds other files \({name}\); give a new or empty folder"):
             sitsfuse.train(site, folder, overwrite=overwrite, steps=1, **TINY)
         assert [(p.name, p.read_text()) for p in folder.iterdir()] == [(name, "years of work")]
-    with pytest.raises(InputError, match=r"thesis\.tex: is no folder; give a new"):
+    with pytest.raises(InputError, match=r"thesis\.tex: is not a folder; give a new"):
         sitsfuse.train(site, tmp_path / "thesis" / "thesis.tex", overwrite=overwrite, steps=1, **TINY)
     with pytest.raises(InputError, match="cannot be written"):
         sitsfuse.train(site, tmp_path / "thesis" / "thesis.tex" / "model", overwrite=overwrite, steps=1, **TINY)

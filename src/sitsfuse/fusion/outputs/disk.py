@@ -62,7 +62,7 @@ class DiskOutput(ABC):
             # The folder of the state alone: a run that was killed before it had written its configuration.
             taken = self.path.exists() and (not self.path.is_dir() or any(p.name != STATE for p in self.path.iterdir()))
             if taken and not (cleared and self.shares_folder):
-                raise InputError(self.path, "exists and is no output of `sitsfuse fuse`", "choose another output")
+                raise InputError(self.path, "exists and is not an output of `sitsfuse fuse`", "choose another output")
             self._create(same)
         except OSError as error:
             raise InputError(

@@ -43,7 +43,7 @@ def twin_warnings(dates: list[str], samples: list[npt.NDArray[np.float32]]) -> I
         if a.shape != b.shape:
             continue
         both = np.isfinite(a) & np.isfinite(b)
-        # A constant image (a test scene, a filled one) is no evidence.
+        # A constant image (a test scene, a filled one) is not evidence.
         if both.any() and np.ptp(a[both]) > 0 and np.mean(a[both] == b[both]) > 0.99:
             yield f"{dates[i]} and {dates[i + 1]} hold the same image: one may be a copy"
 
@@ -61,7 +61,7 @@ def value_warnings(bands: tuple[str, ...], values: npt.NDArray[np.float32]) -> I
                 "set the scale in the files, e.g. gdal_edit.py -scale 0.0001"
             )
         else:
-            yield f"{band}: values up to {high:.4g} are no reflectance (fine for a temperature)"
+            yield f"{band}: values up to {high:.4g} are not reflectance (fine for a temperature)"
 
 
 def band_warnings(guide: xr.Dataset, other: xr.Dataset, name: str) -> Iterator[str]:

@@ -91,4 +91,4 @@ class Archive:
             # Entities that expand without end are refused by expat itself; external ones are never fetched.
             return ElementTree.fromstring(self.read(name))  # noqa: S314
         except ElementTree.ParseError as error:
-            raise InputError(self.label(name), f"is no valid XML ({error})", "download the product again") from error
+            raise InputError(self.label(name), f"is not valid XML ({error})", "download the product again") from error

@@ -83,6 +83,6 @@ def bad_pixels(usable: Sequence[str]) -> np.uint8:
     """The bits that make a pixel invalid."""
     unknown = [name for name in usable if name not in FLAGS]
     if unknown:
-        raise InputError("usable", f"{unknown[0]!r} is no flag", f"choose among {', '.join(FLAGS)}")
+        raise InputError("usable", f"{unknown[0]!r} is not a flag", f"choose among {', '.join(FLAGS)}")
     bits = sum(bit for name, bit in FLAGS.items() if name not in usable) | FLAGS["nodata"]
     return np.uint8(bits)

@@ -86,7 +86,7 @@ def read_product(path: str | Path) -> Product:
     try:
         time = np.datetime64(f"{date}T{clock.removesuffix('Z')}", "ns")
     except ValueError:
-        raise InputError(meta.where, f"{date} {clock} is no time", AGAIN) from None
+        raise InputError(meta.where, f"{date} {clock} is not a time", AGAIN) from None
     cloud = meta.number("IMAGE_ATTRIBUTES/CLOUD_COVER")
     return Product(
         path=archive.path,
@@ -200,7 +200,7 @@ def _groups_json(text: str, where: str) -> dict[str, dict[str, str]]:
         groups = json.loads(text)["LANDSAT_METADATA_FILE"]
         return {name: {k: str(v).strip() for k, v in group.items()} for name, group in groups.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(where, f"is no valid metadata ({error})", AGAIN) from error
+        raise InputError(where, f"is not valid metadata ({error})", AGAIN) from error
 
 
 def _groups_text(text: str) -> dict[str, dict[str, str]]:

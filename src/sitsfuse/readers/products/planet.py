@@ -91,7 +91,7 @@ def read_product(path: str | Path) -> Product:
         path = images[0]
     match = IMAGE.fullmatch(path.name)
     if match is None:
-        raise InputError(path, "is no image of surface reflectance", "give <scene>_3B_AnalyticMS_SR….tif")
+        raise InputError(path, "is not an image of surface reflectance", "give <scene>_3B_AnalyticMS_SR….tif")
     scene = match["scene"]
     said = _Metadata.of(path, scene)
     try:
@@ -249,7 +249,7 @@ def _properties(path: Path) -> Mapping[str, Any]:
     try:
         properties = json.loads(path.read_bytes())["properties"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(path, f"is no valid metadata ({error})", AGAIN) from error
+        raise InputError(path, f"is not valid metadata ({error})", AGAIN) from error
     if not isinstance(properties, dict):
-        raise InputError(path, "is no valid metadata (properties)", AGAIN)
+        raise InputError(path, "is not valid metadata (properties)", AGAIN)
     return properties

@@ -104,7 +104,7 @@ def _documents(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise InputError(path, "does not exist", "check the path") from None
     except (OSError, ValueError) as error:
-        raise InputError(path, f"is no valid JSON ({error})", "download it again") from error
+        raise InputError(path, f"is not valid JSON ({error})", "download it again") from error
     kind = data.get("type") if isinstance(data, dict) else None
     if kind not in ("Feature", "FeatureCollection"):
         raise InputError(path, "holds no STAC item", "give an item or a collection of items")
@@ -196,7 +196,7 @@ def _parsed(path: Path, document: Any) -> tuple[list[_Layer], np.datetime64]:
         parsed = odc.stac.parse_item(item)
         time = parsed.nominal_datetime.astimezone(UTC).replace(tzinfo=None)
     except (pystac.errors.STACError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise InputError(path, f"holds what is no STAC item ({error or type(error).__name__})", "mend it") from error
+        raise InputError(path, f"holds what is not a STAC item ({error or type(error).__name__})", "mend it") from error
     layers = []
     for (key, first), source in parsed.bands.items():
         if first == 1:

@@ -11,7 +11,6 @@ import datetime
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ import xarray as xr
 
 from ...errors import InputError, missing_extra
 from ...runtime.files import jsonable, writing
+from ...version import __version__
 from ..card import CARD, ONNX, WEIGHTS, Architecture, Card, Normalisation, read_card, write_card
 from .collection import Collection
 from .config import Report, TrainingConfig, changed
@@ -149,7 +149,7 @@ def train(
         training_data=images.data,
         licence=licence,
         created=datetime.datetime.now(datetime.UTC).date(),
-        training=record | {"stopped": trained.stopped, "sitsfuse": version("sitsfuse")},
+        training=record | {"stopped": trained.stopped, "sitsfuse": __version__},
     )
     _write(folder, card, images, trained)
     report("finishing", 1, 1)
@@ -175,7 +175,7 @@ def _check_place(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise InputError(folder, "is no folder", "give a new or empty folder")
+        raise InputError(folder, "is not a folder", "give a new or empty folder")
     with writing(folder):
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if others and not (folder / CARD).is_file() and not (folder / STATE).is_dir():

@@ -180,7 +180,7 @@ class _Run:
         if not (math.isfinite(loss) and math.isfinite(ours)):
             raise InputError(
                 "training",
-                f"diverged: after {self.step} steps the loss is no number",
+                f"diverged: after {self.step} steps the loss is not a number",
                 "give a smaller rate, e.g. --set rate=1e-4, and --overwrite",
             )
         return loss, 10 * math.log10((bicubic + 1e-30) / (ours + 1e-30))

@@ -232,7 +232,7 @@ def _indexed(index: Path, there: Mapping[str, str], group: str, kinds: set[Kind]
     try:
         table = pd.read_csv(index, sep="\t", dtype=str)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(index, "is no tab-separated table", AGAIN) from error
+        raise InputError(index, "is not a tab-separated table", AGAIN) from error
     columns = {column: kind for column in table.columns if (kind := _kind(_match(COLUMNS, column)))}
     if not columns:
         what = "lacks the columns of patches (tensor_05m_b2b3b4b8 and so on, or b2b3b4b8_05m)"
