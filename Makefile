@@ -41,8 +41,8 @@ test-lowest:
 	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadgroup
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples .ci
+	$(BIN)/ruff format --check src tests benchmarks examples .ci
 	$(BIN)/mypy
 
 bench: install

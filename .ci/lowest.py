@@ -13,5 +13,7 @@ for requirement in [
     *project["dependencies"],
     *(r for name in ("report", "onnx", "scale", "stac") for r in extras[name]),
 ]:
-    name, lowest = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.*\])?>=([\d.]+)", requirement).groups()
-    print(f"{name}=={lowest}")
+    if found := re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.*\])?>=([\d.]+)", requirement):
+        print(f"{found[1]}=={found[2]}")
+    else:
+        raise SystemExit(f"{requirement} has no lower bound")

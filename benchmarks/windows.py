@@ -13,6 +13,7 @@ in the same run, on a scene of 60 × 60 px with the same window.
 
 # Only the standard library here: a child process inherits its parent's peak of memory.
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -126,33 +127,23 @@ def scene(size, bands):
 
 def plain(method, tree, date, window):
     """Run the tests' slow version of a method."""
+    import numpy as np
+
     from sitsfuse.methods import make_method
 
     sys.path.insert(0, str(ROOT))
+    tests = importlib.import_module(f"tests.methods.test_{method}")
+    time = np.datetime64(date, "ns")
     if method == "starfm":
-        from tests.methods.test_starfm import DEFAULTS, slow
-
-        slow(tree, date, {**DEFAULTS, "window": window, "classes": 16.0})
+        tests.slow(tree, date, {**tests.DEFAULTS, "window": window, "classes": 16.0})
     elif method == "estarfm":
-        from tests.methods.test_estarfm import slow
-
-        slow(tree, date, window, 4.0, 0.05)
+        tests.slow(tree, date, window, 4.0, 0.05)
     elif method == "fitfc":
-        from tests.methods.test_fitfc import slow
-
-        slow(tree, date, 1, 0.002, window, 20)
+        tests.slow(tree, date, 1, 0.002, window, 20)
     elif method == "fsdaf":
-        import numpy as np
-
-        from tests.methods.test_fsdaf import slow
-
-        slow(tree, make_method(method, {"window": window}), np.datetime64(date, "ns"))
+        tests.slow(tree, make_method(method, {"window": window}), time)
     elif method == "vipstf":
-        import numpy as np
-
-        from tests.methods.test_vipstf import slow
-
-        slow(tree, np.datetime64(date, "ns"), 30, window, 10.0)
+        tests.slow(tree, time, 30, window, 10.0)
 
 
 if __name__ == "__main__":

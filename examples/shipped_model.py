@@ -8,6 +8,8 @@ takes about half an hour on two cores. Interrupted, it goes on where it was.
 import sys
 from pathlib import Path
 
+import xarray as xr
+
 import sitsfuse
 
 PIXELS = (3.0, 4.0, 5.0, 5.0, 6.0, 8.0, 5.0, 10.0, 4.0, 6.0)
@@ -16,7 +18,7 @@ FACTORS = (5.0, 2.5)
 LICENCE = "Apache-2.0"
 
 
-def scenes():
+def scenes() -> list[xr.DataTree]:
     """Clear scenes of ten places, each on eight days through the year."""
     return [
         sitsfuse.simulate(

@@ -31,9 +31,7 @@ def command_lines():
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():
             if found := re.match(r"(?: {4}|\$ )(?:\S*/)?sitsfuse (\w.*)", line):
-                yield pytest.param(
-                    shlex.split(found[1], comments=True), id=f"{page.relative_to(ROOT)}: {found[1][:60]}"
-                )
+                yield pytest.param(shlex.split(found[1], comments=True), id=f"{page.name}: {found[1][:60]}")
 
 
 @pytest.fixture
@@ -66,7 +64,7 @@ def test_toml_is_read(tmp_path, text):
 
 @pytest.mark.parametrize("arguments", list(command_lines()))
 def test_commands_and_their_options_exist(arguments):
-    from sitsfuse.cli.main import app
+    from sitsfuse.cli.app import app
 
     command = typer.main.get_command(app)
     rest = list(arguments)

@@ -115,9 +115,10 @@ def test_revisits():
     gaps = guide_gaps(Scores.of(table), config)
     assert set(gaps["standard"]) == {16.0}
     date = np.datetime64("2020-03-06")
-    near = [d for d in every(16) if abs((np.datetime64(d) - date).astype(int)) >= 10]
+    near = [d for d in every(16) if abs(np.datetime64(d) - date) >= np.timedelta64(10, "D")]
     before, after = (f(d for d in near if (d < str(date)) == side) for f, side in ((max, True), (min, False)))
-    assert gaps["guide-gap:20"][0] == (np.datetime64(after) - np.datetime64(before)).astype(int)
+    gap = np.datetime64(after) - np.datetime64(before)
+    assert gaps["guide-gap:20"][0] == gap / np.timedelta64(1, "D")
     assert judged(table, config)[5].verdict == UNTESTABLE  # none of 20 to 30 days
 
     two = a_run(quality, 24)

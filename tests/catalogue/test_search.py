@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -123,7 +124,7 @@ class Archive:
         )
         start = int(body.get("token", "0"))
         limit = min(body["limit"], self.cap)
-        reply = {"type": "FeatureCollection", "features": [], "links": []}
+        reply: dict[str, Any] = {"type": "FeatureCollection", "features": [], "links": []}
         if self.counted:
             reply["numberMatched"] = len(chosen)
         for item in chosen[start : start + limit]:
@@ -193,7 +194,15 @@ def feature(item, name, properties, assets):
     }
 
 
+class Provider(ThreadingHTTPServer):
+    """A server on loopback that answers as a provider does."""
+
+    archive: Archive
+
+
 class Handler(BaseHTTPRequestHandler):
+    server: Provider
+
     def log_message(self, *_):
         pass
 
@@ -253,7 +262,7 @@ def settings(tmp_path_factory):
 def archive(tmp_path, settings, monkeypatch):
     """Starts a server over products; eodag is told by its own environment variables to take it for the archives."""
     pytest.importorskip("eodag", reason="eodag (the extra 'download') is not installed")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Provider(("127.0.0.1", 0), Handler)
     url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     for name, value in {
@@ -350,8 +359,8 @@ def test_query_from_a_table_of_toml():
         ({"tile": 31}, ("tile", "cannot be 31")),
         ({"tile": None}, ("bounds", "tile")),
         ({"start": "June"}, ("start", "'June' is not a date", "2020-06-01")),
-        ({"start": "2018-06-31"}, ("start", "no date")),
-        ({"end": "20180630"}, ("end", "no date")),
+        ({"start": "2018-06-31"}, ("start", "not a date")),
+        ({"end": "20180630"}, ("end", "not a date")),
         ({"end": "2018-05-30"}, ("end", "before the start")),
         ({"bounds": [500000, 4000000, 600000, 4100000]}, ("bounds", "degrees")),
         ({"bounds": [1, 43, 0, 44]}, ("bounds", "west, south, east and north")),
@@ -620,7 +629,7 @@ def test_failures_do_not_stop_the_others(archive, tmp_path, capfd):
     assert "3 of 5 products could not be downloaded; run again" in head
     assert [line.split(":")[0].strip() for line in lines] == [names[0], names[1], names[3]]
     assert "500" in lines[0]
-    assert "no complete zip archive" in lines[2]
+    assert "not a complete zip archive" in lines[2]
     assert ["on tape" in line for line in lines] == [False, False, True]
     assert sorted(p.name for p in folder.iterdir()) == [f"{names[2]}.zip", f"{names[4]}.zip"]
     assert capfd.readouterr() == ("", "")

@@ -289,7 +289,7 @@ def test_a_foreign_folder_is_left_alone(cli, site_folder, tmp_path):
     (out / "thesis.txt").write_text("years of work")
     for more in ([], ["--overwrite"]):
         done = cli("fuse", site_folder, "-o", out, "--method", "difference", *more)
-        assert_one_line(done, out, "no output of `sitsfuse fuse`", "choose another")
+        assert_one_line(done, out, "not an output of `sitsfuse fuse`", "choose another")
     assert [p.name for p in out.iterdir()] == ["thesis.txt"]
 
 

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import textwrap
 import threading
+from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import dask
 import numpy as np
@@ -28,7 +29,8 @@ from sitsfuse.fusion.outputs.zarr import ZarrOutput
 from sitsfuse.methods import known_methods, make_method, method_names, parameters
 from sitsfuse.methods.difference import Difference
 from sitsfuse.readers import open_series
-from sitsfuse.writers import write_site
+from sitsfuse.runtime.files import STATE
+from sitsfuse.writers import geotiff, write_site
 from tests.helpers import scenes
 
 FORMATS = ["cog", "zarr"]
@@ -92,7 +94,7 @@ def run(tree, out, fmt="cog", method=None, **more):
 def files(folder):
     """Content of every file but the state of the run, by name."""
     found = (p for p in sorted(folder.rglob("*")) if p.is_file())
-    return {str(p.relative_to(folder)): p.read_bytes() for p in found if disk.STATE not in p.parts}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in found if STATE not in p.parts}
 
 
 def images(out, fmt):
@@ -147,11 +149,11 @@ def test_every_spans_the_target(every, count):
         ({"dates": ["2020-05-01"]}, "outside"),
         ({"dates": ["2020-06-04"]}, "outside"),
         ({"dates": ["soon"]}, "'soon' is not a date"),
-        ({"dates": [""]}, "no date"),
-        ({"dates": [None]}, "no date"),
+        ({"dates": [""]}, "is not a date"),
+        ({"dates": [None]}, "is not a date"),
         ({"dates": []}, "names no date"),
-        ({"every": "0d"}, "no number of days"),
-        ({"every": "weekly"}, "no number of days"),
+        ({"every": "0d"}, "not a number of days"),
+        ({"every": "weekly"}, "not a number of days"),
         ({"dates": ["2020-05-15"], "every": "2d"}, "cannot go with"),
     ],
 )
@@ -232,7 +234,7 @@ def test_no_scheduler_answers(tree, tmp_path):
 
 
 def test_options_are_converted_from_text():
-    method = make_method(
+    method: Any = make_method(
         "ddi", {"steps": "7", "rate": "1e-3", "heads": "softmax|linear", "hidden": "8|4", "decays": "0"}
     )
     assert (method.steps, method.rate, method.heads) == (7, 1e-3, ("softmax", "linear"))
@@ -273,7 +275,7 @@ def test_the_provenance_tells_how_each_date_was_made(tree, tmp_path):
         out = run(tree, None if fmt is None else tmp_path / fmt, fmt or "cog")
         if fmt == "cog":
             found = disk.read_records(tmp_path / fmt)
-            config = json.loads((tmp_path / fmt / disk.STATE / "run.json").read_text())
+            config = json.loads((tmp_path / fmt / STATE / "run.json").read_text())
         else:
             series = out if fmt is None else xr.open_zarr(out)
             config = json.loads(series.attrs["provenance"])
@@ -377,7 +379,7 @@ def test_a_full_disk_is_told_and_resumes(tree, tmp_path, fmt, monkeypatch, whole
 def test_a_full_disk_while_a_geotiff_is_written_resumes_without_computing(tree, tmp_path, monkeypatch, whole):
     out = tmp_path / "out"
     Counted.calls.clear()
-    real, names = cog.write_cog, []
+    real, names = geotiff.write_cog, []
 
     def full(path, *args, **kwargs):
         names.append(path.name)
@@ -434,11 +436,11 @@ def test_few_tiles_are_submitted_at_a_time(tree, monkeypatch):
     from sitsfuse.fusion import run as loop
 
     most = []
-    real = loop.wait
+    real = futures.wait
 
-    def watched(futures, **kwargs):
-        most.append(len(futures))
-        return real(futures, **kwargs)
+    def watched(some, **kwargs):
+        most.append(len(some))
+        return real(some, **kwargs)
 
     monkeypatch.setattr(loop, "wait", watched)
     run(tree, None, tile=16, workers=2)

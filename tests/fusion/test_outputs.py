@@ -12,12 +12,11 @@ from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.fusion.outputs import disk
 from sitsfuse.readers import open_series
-from sitsfuse.runtime.files import write_json
+from sitsfuse.runtime.files import STATE, write_json
 from tests.helpers import scenes
 
 FORMATS = ["cog", "zarr"]
 DATES = [scenes.day(14), scenes.day(20)]
-STATE = disk.STATE
 
 
 @pytest.fixture(scope="module")

@@ -70,14 +70,15 @@ def series_or_guide(target, time, image, ok, pair, gap):
 
 def slow(tree, date, sigma, window, ramp, gap):
     guide, target, pair = group(tree, "guide"), group(tree, "target"), pair_of(tree)
-    today, seen = up(*series_at(target, date), pair)
+    today, seen = up(*series_at(target, date), pair)  # type: ignore[call-arg]
     weights, details = 0.0, 0.0
     for k, time in enumerate(guide["time"].values):
         away = float(days([time], date)[0])
         if abs(away) >= window:
             continue
         ok = guide["valid"].values[k]
-        then, known = up(*series_or_guide(target, time, guide["reflectance"].values[k], ok, pair, gap), pair)
+        lr, clear = series_or_guide(target, time, guide["reflectance"].values[k], ok, pair, gap)
+        then, known = up(lr, clear, pair)
         score = separable(slow_score(ok, pair, ramp), up_matrix(pair.y), up_matrix(pair.x))
         inside = np.clip(score, LEAST_SCORE, 1)
         weight = np.exp(-(away**2) / (2 * sigma**2)) * inside * ok

@@ -65,19 +65,19 @@ def slow(tree, date, reach, flat, window, similar):
         spread, _ = up(rest, known, pair)
         plain.append(z + np.where(ok, spread, 0))
         usable.append(ok)
-    usable = np.array(usable)
+    where = np.array(usable)
     out = np.full(fines.shape[1:], np.nan)
     half = window // 2
-    for y, x in np.argwhere(usable.any(axis=0)):
-        k = min(np.flatnonzero(usable[:, y, x]), key=lambda i: abs(offsets[i]))
-        near = np.zeros_like(usable[k])
+    for y, x in np.argwhere(where.any(axis=0)):
+        k = min(np.flatnonzero(where[:, y, x]), key=lambda i: abs(offsets[i]))
+        near = np.zeros_like(where[k])
         near[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1] = True
-        rows, cols = np.nonzero(near & usable[k])
+        rows, cols = np.nonzero(near & where[k])
         apart = ((fines[k][:, rows, cols] - fines[k][:, y, x][:, None]).astype(float) ** 2).sum(axis=0)
         best = apart <= np.sort(apart)[min(similar, len(apart)) - 1] * (1 + 1e-6)
         weight = best / (1 + np.hypot(rows - y, cols - x) / (window / 2))
         out[:, y, x] = (plain[k][:, rows, cols] * weight).sum(axis=1) / weight.sum()
-    return out, usable.any(axis=0)
+    return out, where.any(axis=0)
 
 
 @pytest.mark.parametrize("grid", [{}, {"ratio": 2.5, "offset": (1.3, -0.4)}], ids=["x5", "x2.5 shifted"])

@@ -9,7 +9,7 @@ from sitsfuse.core.site import group, pair_of
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import Tile, fsdaf
 from sitsfuse.methods.fsdaf import FSDAF, homogeneity, share_out
-from sitsfuse.methods.fsdaf.classes import class_changes, find_classes, purest
+from sitsfuse.methods.fsdaf.classes import NONE, class_changes, find_classes, purest
 from sitsfuse.methods.shared import rehearsal, samples
 from sitsfuse.operators.thin_plate import thin_plate
 from sitsfuse.operators.updown import down, fill
@@ -237,7 +237,7 @@ def test_classes_are_clusters():
     got = classes(pixels.T[:, None], np.ones((1, 3000), bool))[0]
     assert all(len(set(got[kind == k])) == 1 for k in range(3))
     assert len(set(got)) == 3
-    assert classes(pixels.T[:, None] * np.nan, np.zeros((1, 3000), bool)).max() == fsdaf.NONE
+    assert classes(pixels.T[:, None] * np.nan, np.zeros((1, 3000), bool)).max() == NONE
     for few in (np.zeros((0, 2)), np.full((1, 2), 0.3), np.full((50, 2), 0.3)):
         assert len(find_classes(few.astype(np.float32), 5).centres) == 1
 

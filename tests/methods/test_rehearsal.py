@@ -133,7 +133,7 @@ def test_clouds_of_the_guides_take_no_part():
     tree = scenes.site(seed=5)
     wild = scenes.change(tree, guide=lambda s: scenes.poison(s, 1e6), target=lambda s: scenes.poison(s, np.nan))
     for name in ("difference", "efast"):
-        a, b = (rehearse(make_method(name).prepare, t, DATE) for t in (tree, wild))
+        a, b = (rehearse(make_method(name).prepare, t, DATE) for t in (tree, wild))  # type: ignore[attr-defined]
         np.testing.assert_array_equal(a.clear, b.clear)
         np.testing.assert_array_equal(a.filled, b.filled)
 
@@ -144,7 +144,7 @@ def test_where_nothing_can_be_left_out_the_rule_stands():
     none = target_alone(group(tree, "target"), 5.0)
     for site in (single, none):
         found = make_method("spatial").fit(site, DATE)
-        assert found.calibration is None
+        assert found.calibration is None  # type: ignore[attr-defined]
         out, plain = (fuse(site, method=m, dates=[scenes.day(14)]) for m in ("spatial", Plain()))
         assert out["uncertainty"].equals(plain["uncertainty"])
 
@@ -188,7 +188,7 @@ def test_the_constant_vanishes_at_the_date_of_a_guide():
 def test_it_is_what_it_wraps_but_for_the_uncertainty():
     tree = scenes.site(seed=2)
     found = make_method("difference").fit(tree, DATE)
-    inner = make_method("difference").prepare(tree, DATE)
+    inner = make_method("difference").prepare(tree, DATE)  # type: ignore[attr-defined]
     assert isinstance(found, Calibrated)
     np.testing.assert_array_equal(found.guides, inner.guides)
     np.testing.assert_array_equal(found.targets, inner.targets)

@@ -157,18 +157,18 @@ def test_the_solver_is_scipys(n, gain):
         products.append(rows.T @ (shown - rows @ prior))
         wanted.append(least_squares(rows, shown))
     found = solve(np.array(squares), np.array(products), prior, MOST)
-    wanted = np.array(wanted)
+    best = np.array(wanted)
     assert (found >= 0).all()
     assert (found.sum(axis=1) <= MOST + 1e-9).all()
-    assert ((wanted.sum(axis=1) > MOST - 1e-6).any()) == (gain > MOST)
+    assert ((best.sum(axis=1) > MOST - 1e-6).any()) == (gain > MOST)
 
     def cost(a):
         change = a - prior
         return np.einsum("pi,pij,pj->p", change, squares, change) / 2 - np.einsum("pi,pi->p", change, products)
 
-    assert (cost(found) <= cost(wanted) + 1e-9).all()
+    assert (cost(found) <= cost(best) + 1e-9).all()
     tame = np.arange(30) % 3 == 0
-    np.testing.assert_allclose(found[tame], wanted[tame], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found[tame], best[tame], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("cell", [1, 4, 10])

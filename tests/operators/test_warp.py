@@ -408,7 +408,8 @@ def test_nodes_may_lie_anywhere(spacing: float):
     count = int(550 // spacing) + 2
     nodes = np.random.default_rng(0).normal(0, 1, (2, count, count)).tolist()
     span = (count - 1) * spacing
-    moved = Displacement(*(tuple(map(tuple, n)) for n in nodes), (X0 - 7, Y0 + 11 - span, X0 - 7 + span, Y0 + 11))
+    x_nodes, y_nodes = (tuple(map(tuple, n)) for n in nodes)
+    moved = Displacement(x_nodes, y_nodes, (X0 - 7, Y0 + 11 - span, X0 - 7 + span, Y0 + 11))
     box = grid(64, 64, east=103, south=98)
     out, ok = resample(seen(SOURCE, moved), valid(SOURCE), SOURCE, box, moved)
     assert ok.all()

@@ -440,7 +440,8 @@ def test_an_unknown_clear_share_is_no_share():
         {"plan": [{"date": "2020-01-01", "role": "guide"}, {"date": "2020-01-09", "role": "guide", "clear": 0.0}]}
     )
     (drawn,) = [c for a in figure.axes for c in a.collections if c.get_gid() == "guide"]
-    filled = drawn.get_facecolors()[:, 3] if len(drawn.get_facecolors()) > 1 else drawn.get_facecolors()
+    faces = np.asarray(drawn.get_facecolor())
+    filled = faces[:, 3] if len(faces) > 1 else faces
     np.testing.assert_array_equal(filled, [0, 1])
     np.testing.assert_array_equal(np.asarray(drawn.get_offsets())[:, 1], [0.5, 0.0])
 
@@ -448,7 +449,7 @@ def test_an_unknown_clear_share_is_no_share():
 def test_days_with_both_series_are_joined(record):
     figure = timeline(record)
     (lines,) = figure.axes[0].collections
-    joined = sorted(float(segment[0][0]) for segment in lines.get_segments())
+    joined = sorted(float(segment[0][0]) for segment in lines.get_segments())  # type: ignore[attr-defined]
     assert joined == [float(np.datetime64(day(k)).astype(int)) for k in (0, 30)]
 
 
@@ -508,7 +509,7 @@ def test_circles_enclose_every_displacement(record):
     for far in (0.03, 0.3, 0.9, 4.0, 700.0):
         image = {"role": "guide", "date": "2020-01-01", "shift_px": [far, -far / 2]}
         (axes,) = shift_panel(shifts({"images": [image]}, "hr")).axes
-        radii = [p.get_radius() for p in axes.patches]
+        radii = [p.get_radius() for p in axes.patches]  # type: ignore[attr-defined]
         assert axes.get_xlim()[1] == axes.get_ylim()[1] > np.hypot(far, far / 2)
         assert all(0 < r < axes.get_xlim()[1] for r in radii)
         assert radii or far > 100

@@ -304,7 +304,7 @@ def test_a_configuration_file_with_paths_beside_it(archive, tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[guide\n", "no valid TOML"),
+        ("[guide\n", "not valid TOML"),
         ('[guide]\npath = "a"\n', "target: Field required"),
         ('[guide]\npath = "a"\n[target]\npath = "b"\ndegrad = 2\n', "target.degrad is unknown; choose among .*degrade"),
         (

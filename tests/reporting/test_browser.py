@@ -57,7 +57,7 @@ def report(results, tmp_path_factory):
 
 def write_page(path, results):
     context = {"viewer": viewer(results, results.table()), "palette": PALETTE, "rows": ROWS}
-    path.write_text(_environment().from_string(PAGE).render(context), encoding="utf-8")
+    path.write_text(_environment("sitsfuse.reporting").from_string(PAGE).render(context), encoding="utf-8")
     return path.as_uri()
 
 

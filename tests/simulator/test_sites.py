@@ -16,8 +16,10 @@ from sitsfuse.simulator import SITES, SimulationConfig, scene, simulate, simulat
 from sitsfuse.simulator.land import farmed, landscape, plains, wild
 from sitsfuse.simulator.land.covers import COVER, COVERS
 from sitsfuse.simulator.land.lands import LANDS
+from sitsfuse.simulator.land.parcels import draw_districts
 from sitsfuse.simulator.land.phenology import Weather, draw_weather, greening
 from sitsfuse.simulator.land.relief import SKY, Relief, snow_line, sun_direction
+from sitsfuse.simulator.land.towns import draw_town
 from sitsfuse.simulator.scene import make_scene
 from sitsfuse.writers import write_site
 
@@ -263,7 +265,7 @@ def test_towns_have_streets_gardens_and_roofs_of_many_brightnesses():
 
 
 def test_town_takes_its_share():
-    town = farmed.draw_town(3, 200, 5.0, farmed.draw_districts(3, 1000.0), 0.4, 0)
+    town = draw_town(3, 200, 5.0, draw_districts(3, 1000.0), 0.4, 0)
     assert (town.built > 0).mean() == pytest.approx(0.4, abs=0.01)
     assert (town.built == 2).mean() == pytest.approx(0.12, abs=0.01)
     assert len(town.cover) == len(set(range(len(town.cover))))

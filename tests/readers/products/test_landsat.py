@@ -232,8 +232,8 @@ def test_a_missing_value_is_named(tmp_path, form, group, key):
 @pytest.mark.parametrize(
     ("group", "changes", "message"),
     [
-        ("IMAGE_ATTRIBUTES", {"SUN_ELEVATION": "high"}, "SUN_ELEVATION is 'high', no number"),
-        ("IMAGE_ATTRIBUTES", {"SUN_ELEVATION": "nan"}, "SUN_ELEVATION is 'nan', no number"),
+        ("IMAGE_ATTRIBUTES", {"SUN_ELEVATION": "high"}, "SUN_ELEVATION is 'high', not a number"),
+        ("IMAGE_ATTRIBUTES", {"SUN_ELEVATION": "nan"}, "SUN_ELEVATION is 'nan', not a number"),
         ("IMAGE_ATTRIBUTES", {"DATE_ACQUIRED": "yesterday"}, "yesterday 10:28:34.3964289Z is not a time"),
         ("IMAGE_ATTRIBUTES", {"SPACECRAFT_ID": "LANDSAT_1"}, "SPACECRAFT_ID is LANDSAT_1"),
         ("PRODUCT_CONTENTS", {"LANDSAT_PRODUCT_ID": IDENTITY.replace("L2SP", "L1TP")}, "Level-2"),

@@ -242,8 +242,8 @@ def test_a_missing_value_is_named(tmp_path, form, name, element):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"changes": {"acquired": "noon"}}, "acquired is 'noon', no time"),
-        ({"changes": {"sun_elevation": "high"}}, "sun_elevation is 'high', no number"),
+        ({"changes": {"acquired": "noon"}}, "acquired is 'noon', not a time"),
+        ({"changes": {"sun_elevation": "high"}}, "sun_elevation is 'high', not a number"),
         ({"instrument": "RE"}, r"_metadata\.json: 'RE' is not known"),
         ({"forms": []}, r"has no metadata beside it \(20210709_175710_72_105e_metadata\.json"),
         ({"dtype": "float32"}, "holds float32, not uint16"),

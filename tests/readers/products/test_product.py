@@ -51,7 +51,8 @@ def product(tmp_path, tif):
             BandFile(name, f"B{k}", *place(name, item), **{"scale": 1e-4, "nodata": (-10000,)} | options)
             for k, (name, item) in enumerate(bands.items(), 1)
         )
-        read = tuple(MaskFile(*place(f"mask{k}", item), rules) for k, item in enumerate(masks))
+        placed = [place(f"mask{k}", item) for k, item in enumerate(masks)]
+        read = tuple(MaskFile(path, box, rules) for path, box in placed)
         time = np.datetime64("2020-06-01", "ns")
         return Product(tmp_path, "P", "test", "sentinel2", "S2A", time, found, read, dilation=dilation)
 
@@ -96,7 +97,7 @@ def test_numbers_with_a_meaning(product):
 
 def test_flags_are_as_cf_wants_them():
     assert FLAG_ATTRS["flag_masks"] == [1, 2, 4, 8, 16, 32, 64, 128]
-    assert FLAG_ATTRS["flag_meanings"].split() == list(FLAGS)
+    assert FLAG_ATTRS["flag_meanings"].split() == list(FLAGS)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])

@@ -191,7 +191,7 @@ def test_a_missing_scene_classification_is_noted(tmp_path):
         ({"offset": {"B4": -1000}}, "MTD_MSIL2A.xml: has no BOA_ADD_OFFSET of band B11"),
         ({"edit": put('physicalBand="B4"', "")}, "MTD_MSIL2A.xml: has no BOA_ADD_OFFSET of band B4"),
         ({"edit": put("NODATA", "X")}, "MTD_MSIL2A.xml: has no Special_Values for NODATA"),
-        ({"edit": put("INDEX>0<", "INDEX>none<")}, "SPECIAL_VALUE_INDEX of NODATA is 'none', no number"),
+        ({"edit": put("INDEX>0<", "INDEX>none<")}, "SPECIAL_VALUE_INDEX of NODATA is 'none', not a number"),
         ({"edit": put("SPACECRAFT_NAME", "X")}, "MTD_MSIL2A.xml: has no SPACECRAFT_NAME"),
         ({"edit": put("PRODUCT_URI", "X")}, "MTD_MSIL2A.xml: has no PRODUCT_URI"),
         ({"edit": put("IMAGE_FILE", "X")}, "MTD_MSIL2A.xml: lists no IMAGE_FILE of a band"),

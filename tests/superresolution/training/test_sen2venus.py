@@ -185,10 +185,10 @@ def rewritten(change):
     [
         (rewritten(lambda text: text.replace("\t", ",")), ["lacks the columns", "tensor_05m_b2b3b4b8"]),
         (rewritten(lambda text: text.replace("tensor_", "file_").replace("m_b", "-b")), ["lacks the columns"]),
-        (rewritten(lambda text: ""), ["no tab-separated table"]),
+        (rewritten(lambda text: ""), ["not a tab-separated table"]),
         (rewritten(lambda text: text.splitlines()[0]), ["has no HR and LR patches of b2b3b4b8"]),
         (rewritten(lambda text: text.replace("05m_b2b3b4b8.pt", "05m_b2b3b4b8x.pt")), ["names 1 files", "x.pt"]),
-        (lambda site: (site / "index.csv").write_bytes(b"\xff\xfe\x00"), ["no tab-separated table"]),
+        (lambda site: (site / "index.csv").write_bytes(b"\xff\xfe\x00"), ["not a tab-separated table"]),
         (lambda site: (site.parent / V1.format("10m")).unlink(), ["index.csv", "not there", "10m_b2b3b4b8.pt"]),
     ],
 )

@@ -29,6 +29,7 @@ from sitsfuse.superresolution.network import CARN
 from sitsfuse.superresolution.training import STATE, TrainingConfig
 from sitsfuse.superresolution.training.curve import draw_training
 from sitsfuse.superresolution.training.finish import error_model, export_onnx
+from sitsfuse.superresolution.training.images import BANDS
 from sitsfuse.writers import write_site
 from tests.helpers.running import Done
 from tests.helpers.short_training import STEPS, TINY, Killed, killer, quick  # noqa: F401
@@ -135,7 +136,7 @@ def test_the_card_tells_how_it_was_trained(model, site):
     assert card.training_data.startswith("HR images of simulated-1 (4 images, 2019-03-01 to 2019-05-20)")
     for field in dataclasses.fields(TrainingConfig):
         assert field.name in card.training
-    assert card.training["sitsfuse"] == training.version("sitsfuse")
+    assert card.training["sitsfuse"] == sitsfuse.__version__
     assert card.training["stopped"] == "after 112 steps"
     images = np.delete(site["guide"]["reflectance"].values, 2, axis=0)
     np.testing.assert_allclose(card.normalisation.scale, images.std(axis=(0, 2, 3)), rtol=1e-3)
@@ -466,4 +467,4 @@ def test_defaults_of_the_command_are_those_of_the_options():
             assert tuple(float(v) for v in given["mtf"].split(",")) == field.default
         elif field.name in given:
             assert given[field.name] == field.default
-    assert given["bands"] == training.BANDS
+    assert given["bands"] == BANDS

@@ -187,7 +187,7 @@ class _Metadata:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise InputError(self.where, f"{path} is {text!r}, no number", AGAIN)
+            raise InputError(self.where, f"{path} is {text!r}, not a number", AGAIN)
         return value
 
 

@@ -84,7 +84,7 @@ class Metadata:
                 return np.datetime64(text.removesuffix("Z"), "ns")
         except ValueError:
             pass
-        raise InputError(self.where, f"{path} is {text!r}, no time", AGAIN)
+        raise InputError(self.where, f"{path} is {text!r}, not a time", AGAIN)
 
     def crs(self, path: str) -> str:
         """The first element of a path as the name of a CRS: ``EPSG:32631``, with or without the ``EPSG:``."""
@@ -115,7 +115,7 @@ class Metadata:
         except ValueError:
             value, finite = math.nan, True
         if finite and not math.isfinite(value):
-            raise InputError(self.where, f"{what} is {text!r}, no number", AGAIN)
+            raise InputError(self.where, f"{what} is {text!r}, not a number", AGAIN)
         return value
 
 

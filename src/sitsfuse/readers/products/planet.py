@@ -219,7 +219,7 @@ class _Metadata:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise InputError(self.where, f"{self.shown(name)} is {text!r}, no number", AGAIN)
+            raise InputError(self.where, f"{self.shown(name)} is {text!r}, not a number", AGAIN)
         return value
 
     def time(self, name: str) -> np.datetime64:
@@ -228,7 +228,7 @@ class _Metadata:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise InputError(self.where, f"{self.shown(name)} is {text!r}, no time", AGAIN) from None
+            raise InputError(self.where, f"{self.shown(name)} is {text!r}, not a time", AGAIN) from None
         utc = moment.astimezone(UTC) if moment.tzinfo else moment
         return np.datetime64(utc.replace(tzinfo=None), "ns")
 

@@ -306,7 +306,7 @@ class _Properties:
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise InputError(self.where, f"{name} is {value!r}, no number", "mend it") from None
+            raise InputError(self.where, f"{name} is {value!r}, not a number", "mend it") from None
 
     def angles(self, height: str, azimuth: str, *, from_horizon: bool = False) -> tuple[float, float] | None:
         """Zenith and azimuth in degrees; None without them."""
