@@ -105,11 +105,18 @@ def fuse(args):
     class Timed(find_method(args.method)):
         """The method, with a clock around its training."""
 
-        def fit(self, site, date):
+        def study(self, site):
             start = time.perf_counter()
-            predictor = super().fit(site, date)
+            return TimedStudy(super().study(site), start)
+
+    class TimedStudy:
+        def __init__(self, study, start):
+            self.study, self.start = study, start
+
+        def fit(self, date):
+            predictor = self.study.fit(date)
             times["fitted"] = time.perf_counter()
-            times["fit"] = times["fitted"] - start
+            times["fit"] = times["fitted"] - self.start
             return predictor
 
     def report(done, total, _note):

@@ -21,6 +21,7 @@ from sitsfuse.methods.temporal import Temporal
 from sitsfuse.readers import open_series
 from sitsfuse.simulator import SITES
 from sitsfuse.writers import write_geotiffs, write_series, write_site
+from tests.helpers import scenes
 
 COSTS = ["seconds", "seconds_evaluation", "peak_rss"]
 QUICK = ("temporal", "difference")
@@ -186,10 +187,13 @@ class Failing(Temporal):
 
     name: ClassVar[str] = "failing"
 
-    def fit(self, site, date):
-        if date == site["target"]["time"].values[1]:
-            raise ZeroDivisionError("no luck")
-        return super().fit(site, date)
+    def study(self, site):
+        def fit(study, date):
+            if date == site["target"]["time"].values[1]:
+                raise ZeroDivisionError("no luck")
+            return study.fit(date)
+
+        return scenes.Watched(super().study(site), fit)
 
 
 def test_a_failing_method_fails_alone(sites, tmp_path, monkeypatch):
@@ -203,7 +207,7 @@ def test_a_failing_method_fails_alone(sites, tmp_path, monkeypatch):
     assert failure["error"] == "ZeroDivisionError: no luck"
     assert "in fit" in failure["detail"]
     # Mended, it is tried again.
-    monkeypatch.setattr(Failing, "fit", Temporal.fit)
+    monkeypatch.setattr(Failing, "study", Temporal.study)
     assert sitsfuse.benchmark(sites[:1], out, methods=["failing"], jobs=0).attrs["failures"] == 0
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,13 +44,18 @@ class Counted(Difference):
     """Difference interpolation that notes every fit and tile, and fails where told to."""
 
     name: ClassVar[str] = "counted"
+    studies: ClassVar[list] = []
     fits: ClassVar[list] = []
     calls: ClassVar[list] = []
     fail_at: ClassVar[int | None] = None
 
-    def fit(self, site, date):
+    def study(self, site):
+        self.studies.append(site)
+        return scenes.Watched(super().study(site), self.note)
+
+    def note(self, study, date):
         self.fits.append(str(date)[:10])
-        return CountedPredictor(super().fit(site, date))
+        return CountedPredictor(study.fit(date))
 
 
 class CountedPredictor:
@@ -67,6 +71,7 @@ class CountedPredictor:
 
 @pytest.fixture(autouse=True)
 def _count_anew():
+    Counted.studies.clear()
     Counted.fits.clear()
     Counted.calls.clear()
     Counted.fail_at = None
@@ -433,23 +438,23 @@ def test_a_killed_process_resumes_to_the_same_bits(tree, tmp_path, fmt, whole):
 
 
 def test_few_tiles_are_submitted_at_a_time(tree, monkeypatch):
-    from sitsfuse.fusion import run as loop
+    from sitsfuse.fusion.pool import Threads
 
     most = []
-    real = futures.wait
+    real = Threads.wait
 
-    def watched(some, **kwargs):
-        most.append(len(some))
-        return real(some, **kwargs)
+    def watched(pool, tasks):
+        most.append(len(tasks))
+        return real(pool, tasks)
 
-    monkeypatch.setattr(loop, "wait", watched)
+    monkeypatch.setattr(Threads, "wait", watched)
     run(tree, None, tile=16, workers=2)
     assert 2 <= max(most) <= 4
 
 
 def test_reading_a_tile_reads_no_more_than_the_tile(tmp_path, monkeypatch):
     # What calibrates the uncertainty reads a window of its own.
-    monkeypatch.setattr("sitsfuse.methods.shared.rehearsal.rehearse", lambda *_: None)
+    monkeypatch.setattr("sitsfuse.methods.shared.rehearsal.Rehearsal.calibrate", lambda *_: None)
     wide = scenes.site(n=128, ratio=4, cloudy=0.1)
     write_site(wide, tmp_path / "site.zarr", shard=64, chunk=32)
     from sitsfuse.readers import open_site
@@ -515,8 +520,11 @@ def test_dates_run_beside_each_other(tree):
         name: ClassVar[str] = "meeting"
         both: ClassVar[threading.Barrier] = threading.Barrier(2)
 
-        def fit(self, site, date):
+        def study(self, site):
+            return scenes.Watched(super().study(site), self.meet)
+
+        def meet(self, study, date):
             self.both.wait(timeout=60)  # raises unless the other date comes while this one waits
-            return super().fit(site, date)
+            return study.fit(date)
 
     run(tree, None, method=Meeting(), workers=2, tile=64, dates=DATES[:2])

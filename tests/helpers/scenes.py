@@ -20,6 +20,23 @@ QUICK = {"ddi": {"steps": 20, "hidden": (16,), "folds": 3, "device": "cpu"}}
 """Options that make a method quick."""
 
 
+def prepared(method, tree, date):
+    """The predictor of a rehearsed method, before its uncertainty is calibrated."""
+    plain = method.examine(tree, method.describe(group(tree, "guide")))
+    return plain.prepare(date, group(tree, "target"))
+
+
+class Watched:
+    """A study of which a test replaces `fit` by a function of the study and the date."""
+
+    def __init__(self, study, fit):
+        self.study, self.function = study, fit
+
+    def fit(self, date):
+        """What the function makes of it."""
+        return self.function(self.study, date)
+
+
 def boxes(n=60, ratio=5.0, offset=(0.0, 0.0)):
     """An HR grid of n × n pixels and the LR grid whose corner lies at ``offset`` (y, x) in it."""
     hr = GeoBox((n, n), Affine(10, 0, 500000, 0, -10, 4000000), "EPSG:32631")

@@ -211,7 +211,7 @@ def predicted(predictor, tree, window):
 
 def assert_tiles_are_the_whole(method, tree, places):
     pair = pair_of(tree)
-    predictor = method.prepare(tree, np.datetime64(ONE[0]))
+    predictor = scenes.prepared(method, tree, np.datetime64(ONE[0]))
     everything = tuple(slice(0, n) for n in pair.hr.shape)
     whole = predicted(predictor, tree, tile_window(pair, everything, 0))
     halo = method.halo(pair.ratio)
@@ -352,7 +352,7 @@ def test_without_correction_it_is_the_networks_image(tmp_path):
 
 def test_the_uncertainty_is_what_the_card_says(tmp_path, monkeypatch):
     # Before it is calibrated.
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    monkeypatch.setattr(rehearsal.Rehearsal, "calibrate", lambda *_: None)
     tree = scenes.site()
     rough = fuse(tree, method="spatial", dates=ONE)["uncertainty"].values
     np.testing.assert_allclose(run(tree, network(tmp_path))["uncertainty"].values, rough, rtol=1e-6)
@@ -364,7 +364,7 @@ def test_the_uncertainty_is_what_the_card_says(tmp_path, monkeypatch):
 
 def test_no_guide_is_needed(tmp_path, monkeypatch):
     # Nor that there is one, to calibrate the uncertainty.
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    monkeypatch.setattr(rehearsal.Rehearsal, "calibrate", lambda *_: None)
     folder, tree = network(tmp_path), scenes.site()
     alone = target_alone(group(tree, "target"), 5.0)
     found, wanted = run(alone, folder), run(tree, folder)

@@ -18,7 +18,7 @@ from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import Tile, carn_ddi
 from sitsfuse.methods.carn import CARN
-from sitsfuse.methods.carn_ddi import CARNDDI, HALVES, CARNDDIPredictor, best_half, gain, rehearse, weight
+from sitsfuse.methods.carn_ddi import CARNDDI, HALVES, CARNDDIPredictor, best_half, compare, gain, weight
 from sitsfuse.methods.ddi import DDI
 from sitsfuse.methods.ddi.predictor import DDIPredictor
 from sitsfuse.operators.updown import down, up_mask
@@ -170,7 +170,8 @@ def test_each_guide_is_predicted_by_the_others_and_by_its_own_degraded_version(t
     monkeypatch.setattr(carn_ddi, "NEAREST", 1)
     tree, folder = scenes.site(guides=(0, 12, 30), cloudy=0.3, seed=6), network(tmp_path)
     guide, pair = group(tree, "guide"), pair_of(tree)
-    gaps, mine, theirs = rehearse(guide, pair, CARN(str(folder), device="cpu").prepare(tree, DATE), DATE, 0)
+    carn = scenes.prepared(CARN(str(folder), device="cpu"), tree, DATE)
+    gaps, mine, theirs = compare(guide, group(tree, "target"), carn, DATE, 0)
     # The guide next to day 14 is that of day 12. A site on which it is the target to predict, by the two others:
     values, valid = guide["reflectance"].values[1], guide["valid"].values[1]
     low, seen = down(values, valid, pair)
@@ -199,8 +200,8 @@ def test_guides_that_say_nothing_give_way(tmp_path):
     unrelated = scenes.change(tree, guide=lambda s: s.assign(reflectance=(s["reflectance"].dims, other)))
     halves = []
     for site in (steady, unrelated):
-        carn = CARN(str(folder), device="cpu").prepare(site, DATE)
-        halves.append(best_half(*rehearse(group(site, "guide"), pair_of(site), carn, DATE, 0)))
+        carn = scenes.prepared(CARN(str(folder), device="cpu"), site, DATE)
+        halves.append(best_half(*compare(group(site, "guide"), group(site, "target"), carn, DATE, 0)))
     assert halves[0] == math.inf
     assert halves[1] < 100
     truth = group(tree, "reference").sel(time=DATE)["reflectance"].values
@@ -211,11 +212,11 @@ def test_guides_that_say_nothing_give_way(tmp_path):
 
 def test_clouds_in_the_guides_do_not_enter_the_rehearsal(tmp_path):
     tree, folder = scenes.site(seed=5), network(tmp_path)
-    carn = CARN(str(folder), device="cpu").prepare(tree, DATE)
-    first = rehearse(group(tree, "guide"), pair_of(tree), carn, DATE, 0)
+    carn = scenes.prepared(CARN(str(folder), device="cpu"), tree, DATE)
+    first = compare(group(tree, "guide"), group(tree, "target"), carn, DATE, 0)
     assert first[0].size
     for wild in (np.nan, 1e6):
-        again = rehearse(scenes.poison(group(tree, "guide"), wild), pair_of(tree), carn, DATE, 0)
+        again = compare(scenes.poison(group(tree, "guide"), wild), group(tree, "target"), carn, DATE, 0)
         for a, b in zip(first, again, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -230,7 +231,7 @@ def test_a_tile_is_a_piece_of_the_whole(tmp_path, ratio, offset):
         n=int(130 * ratio), ratio=ratio, offset=offset, guides=(0, 22), targets=(14,), cloudy=0.3, mtf=0.1
     )
     method = CARNDDI(model=str(folder), device="cpu")
-    carn = CARN(str(folder), device="cpu").prepare(tree, DATE)
+    carn = scenes.prepared(CARN(str(folder), device="cpu"), tree, DATE)
     predictor, pair = CARNDDIPredictor(plain_ddi(tree), carn, 30.0), pair_of(tree)
 
     def predict(window):

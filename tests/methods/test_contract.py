@@ -1,5 +1,6 @@
 """What every fusion method promises, whatever it computes."""
 
+import dataclasses
 import pickle
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from sitsfuse.core.tiling import tile_window
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import METHODS, Tile, find_method, make_method
 from sitsfuse.operators.updown import down
+from sitsfuse.runtime.memo import Memo
 from tests.helpers import scenes
 
 pytestmark = [pytest.mark.filterwarnings("error", "ignore::PendingDeprecationWarning"), pytest.mark.spread]
@@ -236,7 +238,7 @@ def test_the_predictor_survives_pickling(name):
     tree = scenes.site(seed=12)
     pair = pair_of(tree)
     method = make_method(name, scenes.quick(name, tree))
-    predictor = method.fit(tree, np.datetime64(ONE[0]))
+    predictor = method.study(tree).fit(np.datetime64(ONE[0]))
     window = tile_window(pair, (slice(10, 40), slice(5, 50)), method.halo(pair.ratio))
     guide, target = group(tree, "guide"), group(tree, "target")
     tile = Tile(
@@ -251,6 +253,48 @@ def test_the_predictor_survives_pickling(name):
         assert_same(other(tile), first)
         assert other.choices == predictor.choices
     assert GridPair(geobox(first), pair.lr).hr == tile.grids.hr
+
+
+def tile_for(tree, method, predictor):
+    pair = pair_of(tree)
+    window = tile_window(pair, (slice(10, 40), slice(5, 50)), method.halo(pair.ratio))
+    guide, target = group(tree, "guide"), group(tree, "target")
+    images = read(guide, window.block, predictor.guides), read(target, window.lr, predictor.targets)
+    return Tile(*images, pair.crop(window.block, window.lr))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_study_serves_many_dates_as_a_fresh_one_serves_each(name):
+    """Whether or not it has been used before, and wherever it has been."""
+    tree = scenes.site(seed=12, targets=(0, 5, 14, 33))
+    method = make_method(name, scenes.quick(name, tree))
+    study = method.study(tree)
+    # A date that a guide has too, two that it has not, one that the target lacks.
+    dates = [np.datetime64(scenes.day(d), "ns") for d in (0, 14, 33, 20)]
+    fresh = [method.study(tree).fit(date) for date in dates]
+    used = [study.fit(date) for date in dates]
+    travelled = pickle.loads(pickle.dumps(study))
+    for date, one, other in zip(dates, fresh, used, strict=True):
+        tile = tile_for(tree, method, one)
+        wanted = one(tile)
+        for predictor in (other, study.fit(date), travelled.fit(date)):
+            np.testing.assert_array_equal(predictor.guides, one.guides)
+            np.testing.assert_array_equal(predictor.targets, one.targets)
+            assert predictor.choices == one.choices
+            assert_same(predictor(tile), wanted)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_tile_predicted_for_many_dates_is_that_of_each_date(name):
+    """Tiles of several dates in the same place share what they make of the guides."""
+    tree = scenes.site(seed=12, guides=(0, 13, 20, 34), targets=(0, 5, 14, 33))
+    method = make_method(name, scenes.quick(name, tree))
+    study = method.study(tree)
+    memo = Memo()
+    for day in (14, 0, 33, 20):
+        predictor = study.fit(np.datetime64(scenes.day(day), "ns"))
+        tile = tile_for(tree, method, predictor)
+        assert_same(predictor(dataclasses.replace(tile, memo=memo)), predictor(tile))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -242,35 +242,35 @@ def rehearsal(noise, seed=8, bias=0.0, shift=0):
 
 
 def test_a_noiseless_residual_is_confirmed():
-    np.testing.assert_allclose(select.rehearse(*rehearsal(0.0)), 1, atol=0.02)
+    np.testing.assert_allclose(select.confirmed(*rehearsal(0.0)), 1, atol=0.02)
 
 
 def test_noise_is_not_confirmed():
-    assert (select.rehearse(*rehearsal(0.5)) < 0.1).all()
+    assert (select.confirmed(*rehearsal(0.5)) < 0.1).all()
 
 
 def test_noise_as_large_as_the_change_is_half_confirmed():
-    np.testing.assert_allclose(select.rehearse(*rehearsal(0.05)), 0.5, atol=0.15)
+    np.testing.assert_allclose(select.confirmed(*rehearsal(0.05)), 0.5, atol=0.15)
 
 
 def test_clouds_that_no_mask_shows_are_not_taken_for_noise():
     windows, times = rehearsal(0.0)
     cloudy = windows.series.copy()
     cloudy[..., :5, :5] += 0.5
-    np.testing.assert_allclose(select.rehearse(dataclasses.replace(windows, series=cloudy), times), 1, atol=0.1)
+    np.testing.assert_allclose(select.confirmed(dataclasses.replace(windows, series=cloudy), times), 1, atol=0.1)
 
 
 def test_haze_is_not_taken_for_noise():
     windows, times = rehearsal(0.0)
     haze = np.linspace(0, 0.3, 25, dtype=np.float32)
     np.testing.assert_allclose(
-        select.rehearse(dataclasses.replace(windows, series=windows.series + haze), times), 1, atol=0.1
+        select.confirmed(dataclasses.replace(windows, series=windows.series + haze), times), 1, atol=0.1
     )
 
 
 def test_a_constant_bias_does_not_count_as_noise():
-    np.testing.assert_allclose(select.rehearse(*rehearsal(0.0, bias=0.05)), 1, atol=0.02)
+    np.testing.assert_allclose(select.confirmed(*rehearsal(0.0, bias=0.05)), 1, atol=0.02)
 
 
 def test_without_a_target_near_a_guide_the_residual_counts_in_full():
-    np.testing.assert_array_equal(select.rehearse(*rehearsal(0.5, shift=400)), [1, 1])
+    np.testing.assert_array_equal(select.confirmed(*rehearsal(0.5, shift=400)), [1, 1])

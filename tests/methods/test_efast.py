@@ -147,10 +147,10 @@ def test_guides_too_far_away_leave_the_pixel_invalid():
 
 def test_the_choices_name_the_weights_in_time():
     tree = scenes.site(seed=1, guides=(0, 20, 60))
-    predictor = make_method("efast").fit(tree, np.datetime64(scenes.day(10)))
+    predictor = make_method("efast").study(tree).fit(np.datetime64(scenes.day(10)))
     degraded = "degraded guide"
     assert predictor.choices == {"time_weights": [0.8825, 0.8825], "lr_at_guides": [degraded, degraded]}
-    predictor = make_method("efast", {"gap": "5"}).fit(tree, np.datetime64(scenes.day(10)))
+    predictor = make_method("efast", {"gap": "5"}).study(tree).fit(np.datetime64(scenes.day(10)))
     assert predictor.choices["lr_at_guides"] == ["target, degraded guide in its gaps", degraded]
 
 

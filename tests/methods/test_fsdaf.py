@@ -7,8 +7,8 @@ from sitsfuse.core.dates import days
 from sitsfuse.core.grid import GridPair
 from sitsfuse.core.site import group, pair_of
 from sitsfuse.fusion.fuse import fuse
-from sitsfuse.methods import Tile, fsdaf
-from sitsfuse.methods.fsdaf import FSDAF, homogeneity, share_out
+from sitsfuse.methods import Tile
+from sitsfuse.methods.fsdaf import FSDAF, homogeneity, mixtures, share_out
 from sitsfuse.methods.fsdaf.classes import NONE, class_changes, find_classes, purest
 from sitsfuse.methods.shared import rehearsal, samples
 from sitsfuse.operators.thin_plate import thin_plate
@@ -68,7 +68,7 @@ def slow_pair(tree, date):
 def slow(tree, method, date=DAY):
     """The formula, pixel by pixel, with the classes and their changes as fitted: image, variance, and where."""
     guide, target, pair = group(tree, "guide"), group(tree, "target"), pair_of(tree)
-    predictor = method.prepare(tree, date)
+    predictor = scenes.prepared(method, tree, date)
     lr, usable, index = slow_pair(tree, date)
     today, seen = (target.sel(time=date)[name].values for name in ("reflectance", "valid"))
     spline = thin_plate(fill(today, seen), pair).astype(float)
@@ -122,7 +122,7 @@ def slow(tree, method, date=DAY):
 @pytest.mark.parametrize("cloudy", [0.0, 0.4])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_it_is_the_formula(grid, cloudy, monkeypatch):
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    monkeypatch.setattr(rehearsal.Rehearsal, "calibrate", lambda *_: None)
     # The guide of day 5 has an LR image of its date, the other ones do not.
     tree = scenes.site(seed=3, guides=(5, 20, 40), cloudy=cloudy, **GRIDS[grid])
     options = {"classes": 4, "pure": 20} if cloudy else {"classes": 3, "similar": 7, "window": 7}
@@ -187,7 +187,7 @@ def test_kinds_of_parcels_that_change_each_in_their_way_are_told_apart():
         guide=lambda s: s.assign(reflectance=s["reflectance"] * 0 + before),
         target=lambda s: s.copy().assign(reflectance=(s["reflectance"].dims, low)),
     )
-    predictor = FSDAF(classes=3).prepare(moving, DAY)
+    predictor = scenes.prepared(FSDAF(classes=3), moving, DAY)
     own = predictor.classes[0]
     order = [int(np.argmin(np.abs(levels[0] - v))) for v in own.centres[:, 0] * own.scale[0] + own.mean[0]]
     assert sorted(order) == [0, 1, 2]
@@ -269,11 +269,11 @@ def test_what_is_shared_out_is_the_residual():
 
 def test_blocks_stand_for_a_large_image(monkeypatch):
     tree = scenes.site(n=96, guides=(0, 20), ratio=4.0, offset=(0.0, 50.0), seed=5)
-    whole = FSDAF(classes=3, pure=10**6).prepare(tree, DAY)
+    whole = scenes.prepared(FSDAF(classes=3, pure=10**6), tree, DAY)
     monkeypatch.setattr(samples, "SAMPLE_BLOCKS", 3)
     monkeypatch.setattr(samples, "SAMPLE_SIDE", 16)
-    monkeypatch.setattr(fsdaf, "SAMPLE", 900)
-    blocks = FSDAF(classes=3, pure=10**6).prepare(tree, DAY)
+    monkeypatch.setattr(mixtures, "SAMPLE", 900)
+    blocks = scenes.prepared(FSDAF(classes=3, pure=10**6), tree, DAY)
     assert 0 < blocks.counts[1] < whole.counts[1]
     np.testing.assert_allclose(blocks.classes[1].mean, whole.classes[1].mean, rtol=0, atol=0.05)
     guide, target = group(tree, "guide"), group(tree, "target").sel(time=blocks.targets)
@@ -287,10 +287,10 @@ def test_blocks_stand_for_a_large_image(monkeypatch):
 def test_the_choices_tell_what_the_classes_come_from():
     tree = scenes.site(seed=1, guides=(0, 5), cloudy=0.0, n=40)
     gone = scenes.change(tree, target=lambda s: s.assign(valid=s["valid"] & (s["time"] != DAY)))
-    chosen = FSDAF(classes=2).prepare(tree, DAY).choices
+    chosen = scenes.prepared(FSDAF(classes=2), tree, DAY).choices
     assert chosen["lr_at_guides"] == ["degraded guide", "target, degraded guide in its gaps"]
     assert chosen["class_changes"] == ["2 classes, from 64 LR pixels"] * 2
-    assert FSDAF().prepare(gone, DAY).choices["class_changes"] == ["none: no clear LR pixel"] * 2
+    assert scenes.prepared(FSDAF(), gone, DAY).choices["class_changes"] == ["none: no clear LR pixel"] * 2
 
 
 @pytest.mark.parametrize("options", [{"classes": 0}, {"classes": 101}, {"pure": 0}, {"similar": 0}, {"window": -1}])

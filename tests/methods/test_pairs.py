@@ -9,7 +9,8 @@ from sitsfuse.core.dates import days
 from sitsfuse.core.site import group, pair_of
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import Tile
-from sitsfuse.methods.shared.pairs import NONE, Dates, Pairs, choose, doubt, odd_window
+from sitsfuse.methods.shared.dates import Calendar
+from sitsfuse.methods.shared.pairs import NONE, Pairs, choose, doubt, odd_window
 from sitsfuse.methods.shared.samples import sample_windows, statistics
 from sitsfuse.operators.updown import down
 from tests.helpers import scenes
@@ -46,7 +47,7 @@ def tile_of(tree, dates):
 def test_an_observed_lr_image_within_a_day_is_preferred(ratio):
     tree = scenes.site(ratio=ratio, guides=(0, 10, 21, 40), targets=(0, 11, 14, 22, 33), cloudy=0.5)
     date = group(tree, "target")["time"].values[2]
-    dates = Dates.of(tree, date)
+    dates = Calendar.of(tree).on(date)
     # The date itself, and the images within a day of a guide.
     wanted = [scenes.START + np.timedelta64(d, "D") for d in (0, 11, 14, 22)]
     np.testing.assert_array_equal(dates.targets, np.array(wanted, dates.targets.dtype))
@@ -69,7 +70,7 @@ def test_an_observed_lr_image_within_a_day_is_preferred(ratio):
 
 def test_what_is_interpolated_in_time_was_not_observed():
     tree = scenes.site(guides=(0, 10, 20), targets=(5, 15), cloudy=0.0)
-    dates = Dates.of(tree, np.datetime64(scenes.day(10)))
+    dates = Calendar.of(tree).on(np.datetime64(scenes.day(10)))
     assert dates.record["lr_at_guides"] == ["degraded guide"] * 3
     out = fuse(tree, method="starfm", dates=[scenes.day(10)])
     assert out["interpolated"].values.all()
@@ -79,7 +80,7 @@ def test_what_is_interpolated_in_time_was_not_observed():
 
 def test_a_cloudy_guide_pixel_falls_back_to_the_next():
     tree = scenes.site(guides=(0, 10, 20, 30), targets=(14,), cloudy=0.4, seed=3)
-    dates = Dates.of(tree, np.datetime64(scenes.day(14)))
+    dates = Calendar.of(tree).on(np.datetime64(scenes.day(14)))
     pairs = Pairs.of(tile_of(tree, dates), dates, 2)
     clear = group(tree, "guide")["valid"].values
     assert set(np.unique(pairs.index)) >= {0, 1, 2, 3}
@@ -114,7 +115,7 @@ def test_windows_scale_with_the_ratio():
 
 def test_statistics_are_of_clear_pixels_only():
     tree = scenes.change(scenes.site(cloudy=0.5), guide=lambda s: scenes.poison(s, 1e6))
-    mean, std = statistics(tree)
+    mean, std = statistics(group(tree, "guide"))
     guide = group(tree, "guide")
     for k in range(guide.sizes["time"]):
         pixels = guide["reflectance"].values[k][:, guide["valid"].values[k]].astype(float)

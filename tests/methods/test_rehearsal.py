@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from sitsfuse.core import loading
 from sitsfuse.core.site import group, pair_of, target_alone
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import make_method
 from sitsfuse.methods.base import result
 from sitsfuse.methods.shared import rehearsal
-from sitsfuse.methods.shared.rehearsal import Calibrated, Calibration, Rehearsed, rehearse
+from sitsfuse.methods.shared.calibrated import Calibrated, Calibration
+from sitsfuse.methods.shared.rehearsal import Rehearsal, Rehearsed
 from sitsfuse.methods.temporal import Temporal
 from sitsfuse.operators.updown import up_mask
 from sitsfuse.simulator import simulate
@@ -49,7 +51,7 @@ def test_intervals_hold_nine_tenths_of_the_errors(name, scene):
 def test_no_prediction_changes(scene, monkeypatch):
     dates = [str(group(scene, "target")["time"].values[3])[:10]]
     with_it = fuse(scene, method="difference", dates=dates)
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    monkeypatch.setattr(rehearsal.Rehearsal, "calibrate", lambda *_: None)
     without = fuse(scene, method="difference", dates=dates)
     for name in ("reflectance", "valid", "filled"):
         np.testing.assert_array_equal(with_it[name].values, without[name].values)
@@ -72,9 +74,17 @@ class Off(Rehearsed):
     def halo(self, ratio):
         return 0
 
-    def prepare(self, site, date):
-        times = group(site, "guide")["time"].values
-        return OffPredictor(times, np.array([date], times.dtype), self)
+    def examine(self, site, found):
+        return OffPlain(group(site, "guide")["time"].values, self)
+
+
+@dataclass(frozen=True)
+class OffPlain:
+    guides: np.ndarray
+    method: Off
+
+    def prepare(self, date, target):
+        return OffPredictor(self.guides, np.array([date], self.guides.dtype), self.method)
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,10 @@ class OffPredictor:
         return result(tile, clean, ok, np.broadcast_to(0.1 * size, clean.shape), ~seen)
 
 
+def rehearse(method, tree):
+    return Rehearsal(method, group(tree, "guide"), group(tree, "target")).calibrate(DATE)
+
+
 def unchanging(**more):
     """A scene that never changes, seen without noise."""
     tree = scenes.site(guides=(0, 10, 20, 30), cloudy=0.0, **more)
@@ -113,7 +127,7 @@ def half_cloudy(tree):
 
 def test_the_size_of_known_errors_is_found_for_clear_and_filled_pixels():
     tree = half_cloudy(unchanging())
-    found = rehearse(Off().prepare, tree, DATE)
+    found = rehearse(Off(), tree)
     for model, size in ((found.clear, 0.01), (found.filled, 0.03)):
         told = np.sqrt(model[:, 0] * (0.1 * size) ** 2 + model[:, 1])
         np.testing.assert_allclose(told, size, rtol=0.1)
@@ -123,8 +137,30 @@ def test_the_size_of_known_errors_is_found_for_clear_and_filled_pixels():
     np.testing.assert_allclose(told[:, ~filled], 0.01, rtol=0.1)
 
 
+def test_what_no_date_changes_is_made_once(monkeypatch):
+    """The window is read and degraded for the first date; the others, under the same clouds, find all of it there."""
+    tree = unchanging()
+    reads, examined = [], []
+
+    class Watched(Off):
+        def examine(self, site, found):
+            examined.append(group(site, "guide").sizes["time"])
+            return super().examine(site, found)
+
+    real = loading.read
+    monkeypatch.setattr(rehearsal, "read", lambda *a: reads.append(a) or real(*a))
+    rehearsed = Rehearsal(Watched(), group(tree, "guide"), group(tree, "target"))
+    first = rehearsed.calibrate(DATE)
+    count = len(reads)
+    assert examined == [3] * rehearsal.LEFT_OUT
+    second = rehearsed.calibrate(DATE + np.timedelta64(1, "D"))
+    assert len(reads) == count
+    assert len(examined) == rehearsal.LEFT_OUT
+    np.testing.assert_array_equal(first.clear, second.clear)
+
+
 def test_without_clouds_a_quarter_is_taken_for_cloudy():
-    found = rehearse(Off().prepare, unchanging(), DATE)
+    found = rehearse(Off(), unchanging())
     told = np.sqrt(found.filled[:, 0] * 0.003**2 + found.filled[:, 1])
     np.testing.assert_allclose(told, 0.03, rtol=0.15)
 
@@ -133,7 +169,7 @@ def test_clouds_of_the_guides_take_no_part():
     tree = scenes.site(seed=5)
     wild = scenes.change(tree, guide=lambda s: scenes.poison(s, 1e6), target=lambda s: scenes.poison(s, np.nan))
     for name in ("difference", "efast"):
-        a, b = (rehearse(make_method(name).prepare, t, DATE) for t in (tree, wild))  # type: ignore[attr-defined]
+        a, b = (rehearse(make_method(name), t) for t in (tree, wild))
         np.testing.assert_array_equal(a.clear, b.clear)
         np.testing.assert_array_equal(a.filled, b.filled)
 
@@ -143,7 +179,7 @@ def test_where_nothing_can_be_left_out_the_rule_stands():
     single = scenes.change(tree, guide=lambda s: s.isel(time=[0]))
     none = target_alone(group(tree, "target"), 5.0)
     for site in (single, none):
-        found = make_method("spatial").fit(site, DATE)
+        found = make_method("spatial").study(site).fit(DATE)
         assert found.calibration is None  # type: ignore[attr-defined]
         out, plain = (fuse(site, method=m, dates=[scenes.day(14)]) for m in ("spatial", Plain()))
         assert out["uncertainty"].equals(plain["uncertainty"])
@@ -152,8 +188,8 @@ def test_where_nothing_can_be_left_out_the_rule_stands():
 class Plain(type(make_method("spatial"))):
     """Spatial interpolation without calibration."""
 
-    def fit(self, site, date):
-        return self.prepare(site, date)
+    def study(self, site):
+        return scenes.Watched(None, lambda _, date: scenes.prepared(self, site, date))
 
 
 def test_a_window_without_guides_gives_way_to_others():
@@ -165,7 +201,7 @@ def test_a_window_without_guides_gives_way_to_others():
     first, second = list(rehearsal._windows(pair_of(tree)))[:2]
     assert gap[first].all()
     assert not gap[second].all()
-    assert rehearse(Temporal().prepare, holed, DATE) is not None
+    assert rehearse(Temporal(), holed) is not None
 
 
 # --- the calibrated predictor
@@ -187,8 +223,8 @@ def test_the_constant_vanishes_at_the_date_of_a_guide():
 
 def test_it_is_what_it_wraps_but_for_the_uncertainty():
     tree = scenes.site(seed=2)
-    found = make_method("difference").fit(tree, DATE)
-    inner = make_method("difference").prepare(tree, DATE)  # type: ignore[attr-defined]
+    found = make_method("difference").study(tree).fit(DATE)
+    inner = scenes.prepared(make_method("difference"), tree, DATE)
     assert isinstance(found, Calibrated)
     np.testing.assert_array_equal(found.guides, inner.guides)
     np.testing.assert_array_equal(found.targets, inner.targets)

@@ -248,11 +248,11 @@ def test_beta_keeps_the_details_of_the_nearest_guide():
 
 def test_the_choices_name_the_nearest_guide_and_the_patch():
     tree = scenes.site(seed=1, guides=(0, 20, 60), targets=(0, 12))
-    choices = ROBOT().fit(tree, np.datetime64(scenes.day(12))).choices
+    choices = ROBOT().study(tree).fit(np.datetime64(scenes.day(12))).choices
     assert choices["lr_at_guides"] == ["target, degraded guide in its gaps", "degraded guide", "degraded guide"]
     assert choices["nearest_guide"] == scenes.day(20)
     assert choices["patch"] == 30
-    assert ROBOT(patch=16).fit(tree, np.datetime64(scenes.day(12))).choices["patch"] == 15
+    assert ROBOT(patch=16).study(tree).fit(np.datetime64(scenes.day(12))).choices["patch"] == 15
 
 
 @pytest.mark.parametrize("options", [{"patch": -3}, {"beta": -1.0}, {"ridge": -0.1}, {"residual": "sometimes"}])

@@ -67,7 +67,7 @@ def test_temporal_needs_no_uncertainty_on_the_day_of_a_guide(monkeypatch):
     np.testing.assert_array_equal(out["uncertainty"].values[1], 0)
     assert (out["uncertainty"].values[0] > 0).all()
     # Before it is calibrated, it is the scatter of the guides.
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    monkeypatch.setattr(rehearsal.Rehearsal, "calibrate", lambda *_: None)
     out = fuse(tree, method="temporal", dates=[scenes.day(5), scenes.day(10)])
     spread = arrays(tree, "guide")[0].std(axis=0)
     np.testing.assert_allclose(out["uncertainty"].values[0], spread, atol=1e-6)

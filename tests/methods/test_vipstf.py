@@ -8,7 +8,8 @@ from sitsfuse.core.site import group, pair_of
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import Tile
 from sitsfuse.methods.shared import rehearsal, samples
-from sitsfuse.methods.shared.gapless import AllDates, without_gaps
+from sitsfuse.methods.shared.dates import Calendar
+from sitsfuse.methods.shared.gapless import Gapless, prior_of, without_gaps
 from sitsfuse.methods.shared.moments import WEAK
 from sitsfuse.methods.vipstf import VIPSTF
 from sitsfuse.operators.residual import spread_residual
@@ -123,7 +124,7 @@ def test_by_default_the_window_is_13_lr_pixels():
 
 def test_the_uncertainty_is_the_local_residual_times_what_it_leaves_at_hr(monkeypatch):
     # Before it is calibrated.
-    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: None)
+    monkeypatch.setattr(rehearsal.Rehearsal, "calibrate", lambda *_: None)
     tree = scenes.site(seed=7, cloudy=0.5, noise=0.01)
     pair = pair_of(tree)
     fine, some, coarse, ok, _, _, _ = slow_gapless(tree, np.datetime64(DAY[0]))
@@ -195,7 +196,7 @@ def test_the_weights_come_from_the_sample_windows(monkeypatch):
     mix = scenes.change(tree, target=lambda s: s.assign(reflectance=s["reflectance"] * 0 + wild))
     monkeypatch.setattr(samples, "SAMPLE_BLOCKS", 2)
     monkeypatch.setattr(samples, "SAMPLE_SIDE", 20)
-    predictor = VIPSTF(ridge=0.0).prepare(mix, np.datetime64(DAY[0]))
+    predictor = scenes.prepared(VIPSTF(ridge=0.0), mix, np.datetime64(DAY[0]))
     virtual = np.einsum("tb,tbyx->byx", predictor.weights, guide) + predictor.level[:, None, None]
     np.testing.assert_allclose(virtual, mixed, rtol=0, atol=1e-4)
 
@@ -205,12 +206,12 @@ def test_many_guides_and_few_pixels_lean_on_time():
     one = np.zeros((12, 12), bool)
     one[4, 5] = True
     rare = scenes.change(tree, target=lambda s: s.assign(valid=s["valid"] & one))
-    prior = AllDates.of(rare, np.datetime64(DAY[0])).prior
+    prior = prior_of(Calendar.of(rare).on(np.datetime64(DAY[0])))
     np.testing.assert_allclose(prior, [0, 0.6, 0.4, 0, 0], atol=1e-6)
     # One pixel tells the level and nothing of the weights.
-    predictor = VIPSTF().prepare(rare, np.datetime64(DAY[0]))
+    predictor = scenes.prepared(VIPSTF(), rare, np.datetime64(DAY[0]))
     np.testing.assert_allclose(predictor.weights, np.repeat(prior[:, None], 2, axis=1), atol=1e-6)
-    strong = VIPSTF(ridge=1e9).prepare(tree, np.datetime64(DAY[0]))
+    strong = scenes.prepared(VIPSTF(ridge=1e9), tree, np.datetime64(DAY[0]))
     np.testing.assert_allclose(strong.weights, np.repeat(prior[:, None], 2, axis=1), atol=1e-5)
 
 
@@ -229,10 +230,11 @@ def test_gaps_are_interpolated_between_valid_images():
 
 def test_an_observed_image_stands_for_a_guide_only_where_that_has_no_gap():
     tree = scenes.site(seed=5, guides=(0, 14), targets=(0, 7), cloudy=0.3)
-    dates = AllDates.of(tree, np.datetime64(scenes.day(7)))
+    dates = Calendar.of(tree).on(np.datetime64(scenes.day(7)))
     bright = scenes.change(tree, target=lambda s: s.assign(reflectance=s["reflectance"] * 0 + np.float32(9)))
     target = group(bright, "target")
-    guides = dates.gapless(Tile(group(bright, "guide"), target.sel(time=dates.targets), pair_of(bright)))
+    tile = Tile(group(bright, "guide"), target.sel(time=dates.targets), pair_of(bright))
+    guides = Gapless.of(tile, dates)
     clear = target["valid"].values[0]
     first = group(bright, "guide").isel(time=0)
     _, footprint = down(first["reflectance"].values, first["valid"].values, pair_of(bright))
@@ -243,7 +245,7 @@ def test_an_observed_image_stands_for_a_guide_only_where_that_has_no_gap():
 
 def test_the_choices_name_the_weights():
     tree = scenes.site(seed=1, guides=(0, 20, 60), targets=(0, 10))
-    choices = VIPSTF().prepare(tree, np.datetime64(scenes.day(10))).choices
+    choices = scenes.prepared(VIPSTF(), tree, np.datetime64(scenes.day(10))).choices
     assert choices["lr_at_guides"] == ["target, degraded guide in its gaps", "degraded guide", "degraded guide"]
     assert np.shape(choices["weights"]) == (3, 2)
     assert np.shape(choices["level"]) == (2,)

@@ -21,8 +21,9 @@ from .outputs.cog import CogOutput
 from .outputs.layout import Layout
 from .outputs.memory import MemoryOutput
 from .outputs.zarr import ZarrOutput
+from .pool import open_pool
 from .record import configuration_of
-from .run import OnFit, Report, Run, open_executor
+from .run import OnFit, Report, Run
 
 TILE = 1024
 """Default side of a tile, in HR pixels."""
@@ -115,8 +116,8 @@ def fuse(
     output = _output(out, layout, format, int16, overwrite, scheduler)
     threads.bound()
     try:
-        with open_executor(workers, scheduler) as (executor, slots):
-            Run(tree, chosen, output, executor, slots, report or _ignore, on_fit or _ignore).go()
+        with open_pool(workers, scheduler) as pool:
+            Run(tree, chosen, output, pool, report or _ignore, on_fit or _ignore).go()
     except InputError:
         # The user mends input or options and comes back, maybe with another configuration.
         output.withdraw()

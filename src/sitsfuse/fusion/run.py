@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +19,11 @@ from ..core.loading import read
 from ..core.series import geobox, make_series
 from ..core.site import group, pair_of
 from ..core.tiling import TileWindow, tiles
-from ..errors import InputError, missing_extra
-from ..methods import Method, Predictor, Tile
+from ..errors import InputError
+from ..methods import Method, Predictor, Study, Tile
 from ..runtime import threads
 from .outputs.layout import Output
+from .pool import Pool
 from .record import record_of
 
 Report = Callable[[int, int, str], None]
@@ -40,8 +39,7 @@ class Run:
     site: xr.DataTree
     method: Method
     output: Output
-    executor: Executor
-    slots: int
+    pool: Pool
     report: Report
     on_fit: OnFit
 
@@ -60,42 +58,48 @@ class Run:
                 waiting.append(date)
         self.total = len(layout.times) * len(self.windows)
         self.count = self.total - todo
-        self.futures: dict[Future[Any], tuple[str, int]] = {}
+        self.tasks: dict[Any, tuple[str, int]] = {}
         self.queue: deque[tuple[str, int, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.study: Any = None
         active: set[int] = set()
         self.report(self.count, self.total, "")
         try:
-            while waiting or self.queue or self.futures:
-                while waiting and len(active) < self.slots:
+            while waiting or self.queue or self.tasks:
+                while waiting and len(active) < self.pool.slots:
                     active.add(date := waiting.pop(0))
                     self._start(date)
-                # Few at a time: waiting for one of many futures costs time for each of them.
-                while self.queue and len(self.futures) < 2 * self.slots:
+                # Few at a time: waiting for one of many tasks costs time for each of them.
+                while self.queue and len(self.tasks) < 2 * self.pool.slots:
                     kind, date, function, args = self.queue.popleft()
-                    self.futures[self.executor.submit(function, *args)] = kind, date
-                for future in wait(self.futures, return_when=FIRST_COMPLETED).done:
-                    kind, date = self.futures.pop(future)
-                    if self._advance(kind, date, future.result()):
+                    self.tasks[self.pool.submit(function, *args)] = kind, date
+                for task in self.pool.wait(list(self.tasks)):
+                    kind, date = self.tasks.pop(task)
+                    if self._advance(kind, date, task):
                         active.discard(date)
         except BaseException:
-            for future in self.futures:
-                future.cancel()
+            for task in self.tasks:
+                task.cancel()
             raise
 
     def _start(self, date: int) -> None:
         if self.left[date]:
-            self._submit("fit", date, self.method.fit, self.site, self.output.layout.times[date])
+            if self.study is None:
+                self.study = self.pool.submit(self.method.study, self.site)
+                self.pool.wait([self.study])
+                if (error := self.study.exception()) is not None:
+                    raise error
+            self._submit("fit", date, fit_date, self.study, self.output.layout.times[date])
         else:
             self._submit("finish", date, self.output.finish, date)
 
-    def _advance(self, kind: str, date: int, value: Any) -> bool:
-        """Take a result and submit what it allows; True when the date is complete."""
-        day = str(self.output.layout.times[date])[:10]
+    def _advance(self, kind: str, date: int, task: Any) -> bool:
+        """Take what a task has made and submit what it allows; True when the date is complete."""
+        day, value = str(self.output.layout.times[date])[:10], task.result()
         if kind == "fit":
             self.on_fit(self.output.layout.times[date], value)
             self.output.begin(date, record_of(self.output.layout, date, value))
             for k in sorted(self.left[date]):
-                self._submit("tile", date, run_tile, value, self.site, self.output, date, k, self.windows[k])
+                self._submit("tile", date, run_tile, task, self.site, self.output, date, k, self.windows[k])
         elif kind == "tile":
             self.left[date].discard(value)
             self.count += 1
@@ -107,6 +111,11 @@ class Run:
     def _submit(self, kind: str, date: int, function: Callable[..., Any], *args: Any) -> None:
         # A date's images are made as soon as its tiles are there: that frees their room.
         (self.queue.appendleft if kind == "finish" else self.queue.append)((kind, date, function, args))
+
+
+def fit_date(study: Study, date: np.datetime64) -> Predictor:
+    """Prepare the prediction of one date."""
+    return study.fit(date)
 
 
 def run_tile(predictor: Predictor, site: xr.DataTree, output: Output, date: int, index: int, window: TileWindow) -> int:
@@ -164,25 +173,3 @@ def _target_part(
     nothing = np.full((len(times), len(bands), *shape), np.nan, np.float32)
     empty = make_series(nothing, np.zeros((len(times), *shape), bool), times, bands, box)
     return empty, GridPair(pair.hr[window.block], box)
-
-
-@contextlib.contextmanager
-def open_executor(workers: int | None, scheduler: str | None) -> Iterator[tuple[Executor, int]]:
-    """Threads, or a dask cluster; and how many dates to have in work at once."""
-    if scheduler is None:
-        count = workers or threads.default_workers()
-        with ThreadPoolExecutor(count, thread_name_prefix="sitsfuse") as pool:
-            yield pool, count
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise missing_extra("scale", "distributed (needed by --scheduler)") from error
-    try:
-        # Not the default client: one that fails to connect would stay that, and later computations would hang.
-        client = Client(scheduler, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(scheduler, "no dask scheduler answers", "check the address, e.g. tcp://host:8786") from error
-    with client:
-        cores = sum(client.nthreads().values())  # type: ignore[no-untyped-call]
-        yield client.get_executor(pure=False), max(2, cores)  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ A method of one's own is a frozen dataclass with the attributes of `base.Method`
 group ``sitsfuse.methods``.
 """
 
-from .base import Method, Predictor, Tile
+from .base import Method, Predictor, Study, Tile
 from .options import make_method, parameters
 from .registry import METHODS, find_method, known_methods, method_names
 
@@ -12,6 +12,7 @@ __all__ = [
     "METHODS",
     "Method",
     "Predictor",
+    "Study",
     "Tile",
     "find_method",
     "known_methods",

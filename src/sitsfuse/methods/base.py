@@ -1,10 +1,10 @@
-"""What a fusion method is: `fit` once per date at LR scale, then a pure predictor called tile by tile."""
+"""What a fusion method is: `study` once per site, `fit` once per date, then a pure predictor called tile by tile."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,9 @@ import xarray as xr
 from ..core.arrays import BoolArray, FloatArray, Times
 from ..core.grid import GridPair, Window
 from ..core.series import make_series
+from ..runtime.memo import Memo
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Tile:
     """Diagnostics that are asked for, e.g. ``weight``."""
     core: Window = (slice(None), slice(None))
     """Rows and columns of the block that will be kept: what a method makes of the others has no meaning."""
+    memo: Memo = field(default_factory=Memo, compare=False)
+    """Shared by the tiles of several dates that lie in the same place; see `once`."""
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made for the first of several dates that are predicted here and kept for the others.
+
+        For what depends on the guides, on the LR images of their dates and on the method's parameters alone.
+        """
+        return self.memo((name, self.guide["time"].values.tobytes()), make)
 
     @property
     def wanted(self) -> BoolArray:
@@ -78,6 +90,19 @@ class Predictor(Protocol):
         ...
 
 
+class Study(Protocol):
+    """What a method knows of a site before it knows the date: made once per run, used for all its dates.
+
+    It holds what depends on the guides and the LR series alone, in memory that does not grow with the site, beside the
+    (lazy) series themselves where a date needs to look at them. It can be pickled: it travels to a cluster's workers,
+    once to each.
+    """
+
+    def fit(self, date: np.datetime64) -> Predictor:
+        """Prepare the prediction of one date; where the target series lacks it, `read` interpolates."""
+        ...
+
+
 class Method(Protocol):
     """A frozen dataclass: its fields are the method's parameters."""
 
@@ -92,8 +117,8 @@ class Method(Protocol):
         """HR pixels of context that a tile needs on each side, for a ratio."""
         ...
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> Predictor:
-        """Prepare the prediction of one date; where the target series lacks it, `read` interpolates."""
+    def study(self, site: xr.DataTree) -> Study:
+        """Learn what no date changes; see :class:`Study`."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,7 +69,7 @@ class CARN(Rehearsed):
         reach = max((lr_reach(card) for card in cards), default=0)
         return math.ceil(reach * ratio) + self.iterations * residual_halo(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> CARNPredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> CARNPlain:
         """Load the model and see that it fits the site.
 
         Raises
@@ -81,15 +81,23 @@ class CARN(Rehearsed):
         bands, ratio = [str(b) for b in target["band"].values], pair_of(site).ratio
         folder = find_model(self.model, bands, ratio)
         model = load_model(folder, self.runtime, self.device)
-        times = group(site, "guide")["time"].values
-        return CARNPredictor(
-            np.empty(0, times.dtype),
-            np.array([date], times.dtype),
-            model,
-            model.card.place(bands, ratio, folder),
-            tuple(mtf(target)),
-            self.iterations,
-        )
+        return CARNPlain(model, model.card.place(bands, ratio, folder), tuple(mtf(target)), self.iterations)
+
+
+@dataclass(frozen=True)
+class CARNPlain:
+    """The model; see `CARNPredictor`."""
+
+    model: Model
+    order: tuple[int, ...]
+    mtf: tuple[float, ...]
+    iterations: int
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> CARNPredictor:
+        """Nothing to learn."""
+        times = target["time"].values
+        none, when = np.empty(0, times.dtype), np.array([date], times.dtype)
+        return CARNPredictor(none, when, self.model, self.order, self.mtf, self.iterations)
 
 
 @dataclass(frozen=True)

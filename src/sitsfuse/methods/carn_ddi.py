@@ -14,16 +14,17 @@ from ..core.arrays import FloatArray, Times
 from ..core.dates import days
 from ..core.grid import GridPair, Window
 from ..core.loading import read
-from ..core.site import group, pair_of
+from ..core.series import geobox
 from ..core.timeline import effective_gap, temporal_weights
 from ..operators.residual import correct
 from ..operators.updown import down
 from .base import Tile, result
-from .carn import CARN, CARNPredictor
-from .ddi import DDI
+from .carn import CARN, CARNPlain, CARNPredictor
+from .ddi import DDI, DDIStudy
 from .ddi.predictor import DDIPredictor
-from .shared import rehearsal
+from .shared.calibrated import Calibration
 from .shared.in_time import weighted_sum
+from .shared.rehearsal import Rehearsal
 
 WINDOW, WINDOWS = 300, 3
 """Side in HR pixels, and number, of the windows on which the two are rehearsed."""
@@ -73,16 +74,30 @@ class CARNDDI(DDI):
         """The longer reach of the two."""
         return max(self._carn().halo(ratio), super().halo(ratio))
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> CARNDDIPredictor:  # type: ignore[override]
-        """Load the model, train DDI for one date, and rehearse the weight; see `DDI.fit`."""
-        carn = self._carn().prepare(site, date)
-        ddi = super().fit(site, date)
-        gaps, mine, theirs = rehearse(group(site, "guide"), pair_of(site), carn, date, self.seed)
-        half = best_half(gaps, mine, theirs) * gain(ddi) * CAUTION
-        return CARNDDIPredictor(ddi, carn, half, rehearsal.rehearse(self._carn().prepare, site, date))
+    def study(self, site: xr.DataTree) -> CARNDDIStudy:  # type: ignore[override]
+        """Study the site for DDI and for CARN."""
+        carn, ddi = self._carn(), super().study(site)
+        return CARNDDIStudy(ddi, carn.examine(site, ()), Rehearsal(carn, ddi.guide, ddi.target))
 
     def _carn(self) -> CARN:
         return CARN(self.model, runtime=self.runtime, device=self.device)
+
+
+@dataclass(frozen=True)
+class CARNDDIStudy:
+    """What DDI and CARN know of a site."""
+
+    ddi: DDIStudy
+    carn: CARNPlain
+    rehearsal: Rehearsal
+    """Of CARN."""
+
+    def fit(self, date: np.datetime64) -> CARNDDIPredictor:
+        """Train DDI for one date, and find the weight of CARN; see `DDIStudy.fit`."""
+        carn, ddi = self.carn.prepare(date, self.ddi.target), self.ddi.fit(date)
+        gaps, mine, theirs = compare(self.ddi.guide, self.ddi.target, carn, date, self.ddi.method.seed)
+        half = best_half(gaps, mine, theirs) * gain(ddi) * CAUTION
+        return CARNDDIPredictor(ddi, carn, half, self.rehearsal.calibrate(date))
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class CARNDDIPredictor:
     carn: CARNPredictor
     half: float
     """Gap between guides, in days, at which both weigh the same."""
-    calibration: rehearsal.Calibration | None = None
+    calibration: Calibration | None = None
     """Of CARN's uncertainty."""
 
     @property
@@ -142,10 +157,10 @@ def weight(gap: FloatArray, half: float) -> FloatArray:
     return np.where(np.isinf(gap), 1, share).astype(np.float32)
 
 
-def rehearse(
-    guide: xr.Dataset, pair: GridPair, carn: CARNPredictor, date: np.datetime64, seed: int
+def compare(
+    guide: xr.Dataset, target: xr.Dataset, carn: CARNPredictor, date: np.datetime64, seed: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Predict guides that are left out, by the others and by CARN, on a few windows.
+    """Compare CARN with difference interpolation, on guides that are left out, on a few windows.
 
     Returns
     -------
@@ -153,7 +168,7 @@ def rehearse(
         (N,) days between the other guides around a pixel; (N,) error of CARN there and (N,) error of difference
         interpolation, all bands in turn, in units of each band's standard deviation.
     """
-    times = guide["time"].values
+    times, pair = guide["time"].values, GridPair(geobox(guide), geobox(target))
     nearest = np.argsort(np.abs(days(times, date)))[:NEAREST]
     found: list[tuple[FloatArray, FloatArray, FloatArray]] = []
     rng = np.random.default_rng(seed)

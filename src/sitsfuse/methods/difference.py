@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,11 +43,21 @@ class Difference(Rehearsed):
         """The reach of a residual correction."""
         return residual_halo(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> DifferencePredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> DifferencePlain:
+        """Nothing to learn but the dates of the guides and the LR sensor's MTF."""
+        return DifferencePlain(group(site, "guide")["time"].values, tuple(mtf(group(site, "target"))))
+
+
+@dataclass(frozen=True)
+class DifferencePlain:
+    """Predicts any date alike."""
+
+    guides: Times
+    mtf: tuple[float, ...]
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> DifferencePredictor:
         """Nothing to learn."""
-        guide, target = group(site, "guide"), group(site, "target")
-        times = guide["time"].values
-        return DifferencePredictor(times, np.array([date], times.dtype), tuple(mtf(target)))
+        return DifferencePredictor(self.guides, np.array([date], self.guides.dtype), self.mtf)
 
 
 @dataclass(frozen=True)

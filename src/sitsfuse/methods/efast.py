@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from ..operators.matrices import cell_matrix, separable, up_matrix
 from ..operators.residual import residual_halo
 from ..operators.updown import down, up, up_mask
 from .base import Tile, result
-from .shared.pairs import lr_sources
+from .shared.dates import lr_sources
 from .shared.rehearsal import Rehearsed
 
 LEAST_SCORE = 1e-3
@@ -70,14 +70,26 @@ class EFAST(Rehearsed):
         """Clouds further away than the ramp do not matter; ↓ and ↑ reach further."""
         return math.ceil((self.ramp + 2) * ratio) + residual_halo(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> EFASTPredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> EFASTPlain:
+        """Nothing to learn but the dates of the guides and the LR sensor's MTF."""
+        return EFASTPlain(group(site, "guide")["time"].values, self, tuple(mtf(group(site, "target"))))
+
+
+@dataclass(frozen=True)
+class EFASTPlain:
+    """Chooses the images around a date."""
+
+    guides: Times
+    method: EFAST
+    mtf: tuple[float, ...]
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> EFASTPredictor:
         """Nothing to learn."""
-        target = group(site, "target")
-        guides, targets = group(site, "guide")["time"].values, target["time"].values
+        targets, window = target["time"].values, self.method.window
         # A guide at the end of the window needs the target images around it.
         when = np.array([date], targets.dtype)
-        near = np.union1d(_around(targets, date, 2 * self.window), when)
-        return EFASTPredictor(_around(guides, date, self.window), near, when[0], self, tuple(mtf(target)))
+        near = np.union1d(_around(targets, date, 2 * window), when)
+        return EFASTPredictor(_around(self.guides, date, window), near, when[0], self.method, self.mtf)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -14,7 +15,8 @@ from scipy import special
 from ..core.arrays import BoolArray, FloatArray
 from ..operators.residual import residual_halo
 from .base import Tile
-from .shared.pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window, window_sum
+from .shared.dates import Calendar, DatedPredictor
+from .shared.pairs import NONE, Pairs, doubt, odd_window, window_sum
 from .shared.rehearsal import Rehearsed
 from .shared.samples import statistics
 
@@ -64,9 +66,28 @@ class ESTARFM(Rehearsed):
         """Half a window, and the reach of ↓ and ↑."""
         return odd_window(self.window, 10, ratio) // 2 + residual_halo(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> ESTARFMPredictor:
-        """Measure level and scatter of the guides; nothing else is global."""
-        return ESTARFMPredictor(Dates.of(site, date), *statistics(site), self)
+    def describe(self, guide: xr.Dataset) -> Sequence[tuple[FloatArray, FloatArray]]:
+        """(band,) level and (band,) scatter of each guide."""
+        return list(zip(*statistics(guide), strict=True))
+
+    def examine(self, site: xr.DataTree, found: Sequence[tuple[FloatArray, FloatArray]]) -> ESTARFMPlain:
+        """Nothing is global but level and scatter of the guides."""
+        return ESTARFMPlain(Calendar.of(site), np.array([m for m, _ in found]), np.array([s for _, s in found]), self)
+
+
+@dataclass(frozen=True)
+class ESTARFMPlain:
+    """Predicts any date alike."""
+
+    calendar: Calendar
+    mean: FloatArray
+    sigma: FloatArray
+    """(time, band) each, level and scatter of the guides, in reflectance."""
+    method: ESTARFM
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> ESTARFMPredictor:
+        """Nothing to learn."""
+        return ESTARFMPredictor(self.calendar.on(date), self.mean, self.sigma, self.method)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -16,7 +17,8 @@ from ..operators.matrices import nearest_index, separable, up_matrix
 from ..operators.residual import residual_halo
 from ..operators.updown import fill
 from .base import Tile
-from .shared.pairs import DatedPredictor, Dates, Pairs, odd_window, window_sum
+from .shared.dates import Calendar, DatedPredictor
+from .shared.pairs import Pairs, odd_window, window_sum
 from .shared.rehearsal import Rehearsed
 
 ALL = ("all",)
@@ -65,15 +67,35 @@ class FitFC(Rehearsed):
         """Half a window, the LR pixels of the regression, and the reach of ↓ and ↑."""
         return odd_window(self.window, 8, ratio) // 2 + math.ceil((self.reach + 1) * ratio) + residual_halo(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> FitFCPredictor:
-        """Nothing is global but the dates."""
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> FitFCPlain:
+        """Nothing is global but the dates and the bands that tell which pixels are similar.
+
+        Raises
+        ------
+        InputError
+            If the option names a band that the guide lacks.
+        """
         known = [str(b) for b in group(site, "guide")["band"].values]
         wanted = known if self.bands == ALL else self.bands
         lacking = [b for b in wanted if b not in known]
         if lacking:
             raise InputError("option 'bands'", f"names {lacking[0]}", f"the guide's bands are: {', '.join(known)}")
         use = tuple(known.index(b) for b in wanted)
-        return FitFCPredictor(Dates.of(site, date), use, self)
+        return FitFCPlain(Calendar.of(site), use, self)
+
+
+@dataclass(frozen=True)
+class FitFCPlain:
+    """Predicts any date alike."""
+
+    calendar: Calendar
+    features: tuple[int, ...]
+    """Numbers of the bands that tell which pixels are similar."""
+    method: FitFC
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> FitFCPredictor:
+        """Nothing to learn."""
+        return FitFCPredictor(self.calendar.on(date), self.features, self.method)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from ..core.arrays import Times
-from ..core.site import group
 from ..operators.deviation import local_deviation
 from ..operators.matrices import FILL_RADIUS, up_halo
 from ..operators.updown import up
@@ -36,9 +35,18 @@ class Spatial(Rehearsed):
         """The reach of the interpolation of the local deviation, which fills invalid pixels once more."""
         return up_halo(ratio) + math.ceil((1 + FILL_RADIUS) * ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> SpatialPredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> SpatialPlain:
         """Nothing to learn."""
-        times = group(site, "guide")["time"].values
+        return SpatialPlain()
+
+
+@dataclass(frozen=True)
+class SpatialPlain:
+    """Predicts any date alike."""
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> SpatialPredictor:
+        """Nothing to learn."""
+        times = target["time"].values
         return SpatialPredictor(np.empty(0, times.dtype), np.array([date], times.dtype))
 
 

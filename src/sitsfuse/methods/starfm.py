@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,8 @@ import xarray as xr
 from ..core.arrays import FloatArray
 from ..operators.residual import residual_halo
 from .base import Tile
-from .shared.pairs import NONE, DatedPredictor, Dates, Pairs, doubt, odd_window
+from .shared.dates import Calendar, DatedPredictor
+from .shared.pairs import NONE, Pairs, doubt, odd_window
 from .shared.rehearsal import Rehearsed
 from .shared.samples import statistics
 
@@ -70,9 +72,27 @@ class STARFM(Rehearsed):
         """Half a window, and the reach of ↓ and ↑."""
         return odd_window(self.window, 10, ratio) // 2 + residual_halo(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> STARFMPredictor:
-        """Measure the scatter of the guides; nothing else is global."""
-        return STARFMPredictor(Dates.of(site, date), statistics(site)[1], self)
+    def describe(self, guide: xr.Dataset) -> Sequence[FloatArray]:
+        """(band,) scatter of each guide."""
+        return list(statistics(guide)[1])
+
+    def examine(self, site: xr.DataTree, found: Sequence[FloatArray]) -> STARFMPlain:
+        """Nothing is global but the scatter of the guides."""
+        return STARFMPlain(Calendar.of(site), np.array(found), self)
+
+
+@dataclass(frozen=True)
+class STARFMPlain:
+    """Predicts any date alike."""
+
+    calendar: Calendar
+    sigma: FloatArray
+    """(time, band) scatter of the guides, in reflectance."""
+    method: STARFM
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> STARFMPredictor:
+        """Nothing to learn."""
+        return STARFMPredictor(self.calendar.on(date), self.sigma, self.method)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,10 +35,20 @@ class Temporal(Rehearsed):
         """No context: every pixel stands alone."""
         return 0
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> TemporalPredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> TemporalPlain:
+        """Nothing to learn but the dates of the guides."""
+        return TemporalPlain(group(site, "guide")["time"].values)
+
+
+@dataclass(frozen=True)
+class TemporalPlain:
+    """Predicts any date alike."""
+
+    guides: Times
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> TemporalPredictor:
         """Nothing to learn."""
-        times = group(site, "guide")["time"].values
-        return TemporalPredictor(times, np.empty(0, times.dtype), date)
+        return TemporalPredictor(self.guides, np.empty(0, self.guides.dtype), date)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ import xarray as xr
 from ..core.arrays import FloatArray
 from ..operators.residual import residual_halo
 from .base import Tile
-from .shared.gapless import AllDates, weighted
-from .shared.moments import Moments
-from .shared.pairs import DatedPredictor, odd_window
+from .shared.dates import Calendar, DatedPredictor
+from .shared.gapless import Gapless, prior_of, weighted
+from .shared.moments import Moments, weights_of
+from .shared.pairs import odd_window
 from .shared.rehearsal import Rehearsed
 
 
@@ -57,18 +58,34 @@ class VIPSTF(Rehearsed):
         """Half a window, and the reach of a residual, which an LR pixel more may feed."""
         return odd_window(self.window, 13, ratio) // 2 + residual_halo(ratio) + math.ceil(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> VIPSTFPredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> VIPSTFPlain:
+        """Degrade the guides of the sample windows, and measure what LR residuals tell of HR."""
+        calendar = Calendar.of(site)
+        moments = Moments.of(site, calendar, keep=True)
+        return VIPSTFPlain(calendar, moments, moments.detail(), self)
+
+
+@dataclass(frozen=True)
+class VIPSTFPlain:
+    """The guides as the LR sensor sees them."""
+
+    calendar: Calendar
+    moments: Moments
+    detail: FloatArray
+    """(band,) see `Moments.detail`."""
+    method: VIPSTF
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> VIPSTFPredictor:
         """Find the weights of the guides."""
-        dates = AllDates.of(site, date)
-        moments = Moments.of(site, dates)
-        return VIPSTFPredictor(dates, *moments.weights(dates.prior, self.ridge), moments.detail(), self)
+        dates = self.calendar.on(date)
+        weights = weights_of(*self.moments.target(date, target), prior_of(dates), self.method.ridge)
+        return VIPSTFPredictor(dates, *weights, self.detail, self.method)
 
 
 @dataclass(frozen=True)
 class VIPSTFPredictor(DatedPredictor):
     """Adds up the guides of a tile and spreads what they leave of its target."""
 
-    dates: AllDates
     weights: FloatArray
     """(time, band)."""
     level: FloatArray
@@ -85,7 +102,7 @@ class VIPSTFPredictor(DatedPredictor):
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
-        guides = self.dates.gapless(tile)
+        guides = Gapless.of(tile, self.dates)
         level = self.level[:, None, None]
         virtual = weighted(self.weights, guides.fine) + level
         left = guides.target - weighted(self.weights, guides.coarse) - level

@@ -14,8 +14,9 @@ import xarray as xr
 from ...core.arrays import BoolArray, F64Array, FloatArray
 from ...core.arrays import Times as Times
 from ...core.dates import days
-from ...core.series import mtf
-from ...core.site import group, pair_of
+from ...core.grid import GridPair
+from ...core.series import geobox, mtf
+from ...core.site import group
 from ...core.timeline import temporal_weights
 from ...errors import InputError as InputError
 from ...operators.residual import correct as correct
@@ -115,22 +116,12 @@ class DDI:
         """The reach of the residual corrections."""
         return max(self.iterations, 1) * residual_halo(ratio)
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> DDIPredictor:
-        """Train and choose for one date.
+    def study(self, site: xr.DataTree) -> DDIStudy:
+        """The series themselves: every date is trained on windows of its own."""
+        return DDIStudy(self, group(site, "guide"), group(site, "target"))
 
-        Parameters
-        ----------
-        site
-            The site; where its target lacks the date, the LR image is interpolated in time.
-        date
-            The date to predict.
-
-        Raises
-        ------
-        InputError
-            If PyTorch is missing or an option names an unknown head or device.
-        """
-        guide, target = group(site, "guide"), group(site, "target")
+    def train(self, guide: xr.Dataset, target: xr.Dataset, date: np.datetime64) -> DDIPredictor:
+        """Train and choose for one date; see `DDIStudy.fit`."""
         times = guide["time"].values
         plain = DDIPredictor(
             guides=times,
@@ -139,7 +130,8 @@ class DDI:
             iterations=self.iterations,
             strength=tuple([1.0 if self.strength < 0 else self.strength] * guide.sizes["band"]),
         )
-        windows = read_windows(guide, target, date, pair_of(site), self.pixels, self.seed)
+        pair = GridPair(geobox(guide), geobox(target))
+        windows = read_windows(guide, target, date, pair, self.pixels, self.seed)
         usable = 0 if windows is None else int(windows.usable.sum())
         if windows is None or usable < FEWEST_PIXELS:
             return plain
@@ -163,7 +155,7 @@ class DDI:
         how = Training(self.hidden, self.steps, self.rate, self.seed, device)
         base = np.einsum("tn,tbn->bn", samples.prior, samples.guides)
         strength = (
-            choice.rehearse(windows, plain.guides)
+            choice.confirmed(windows, plain.guides)
             if self.strength < 0
             else np.full(len(target), self.strength, np.float32)
         )
@@ -221,6 +213,25 @@ class DDI:
             device,
             choices,
         )
+
+
+@dataclass(frozen=True)
+class DDIStudy:
+    """The series of a site, on which every date is trained."""
+
+    method: DDI
+    guide: xr.Dataset
+    target: xr.Dataset
+
+    def fit(self, date: np.datetime64) -> DDIPredictor:
+        """Train and choose for one date; where the target lacks it, the LR image is interpolated in time.
+
+        Raises
+        ------
+        InputError
+            If PyTorch is missing or an option names an unknown head or device.
+        """
+        return self.method.train(self.guide, self.target, date)
 
 
 def _held_out(

@@ -17,7 +17,7 @@ from .windows import Windows
 TIE = 0.1
 """Relative difference of held-out errors below which two heads count as equally good."""
 REHEARSAL_DAYS = 10.0
-"""Longest gap between a guide and the nearest target image for the guide to take part in `rehearse`."""
+"""Longest gap between a guide and the nearest target image for the guide to take part in `confirmed`."""
 REHEARSAL_PIXELS = 100
 """Fewest LR pixels for that."""
 OUTLIER = 9.0
@@ -126,7 +126,7 @@ def pick(errors: list[float], heads: list[str]) -> tuple[int, int | None]:
     return first, min(others, key=lambda i: errors[i]) if others else None
 
 
-def rehearse(windows: Windows, guide_times: Times) -> FloatArray:
+def confirmed(windows: Windows, guide_times: Times) -> FloatArray:
     """How much of an LR residual the HR sensor confirms, per band, in [0, 1].
 
     At a guide's date both sensors are known. The other guides are fitted to the target series there (ridge regression,

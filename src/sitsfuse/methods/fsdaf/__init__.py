@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,22 +11,21 @@ import numpy as np
 import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray
-from ...core.grid import GridPair, Window
-from ...core.loading import read
+from ...core.grid import GridPair
 from ...core.series import geobox
-from ...core.site import group
+from ...core.site import group, pair_of
 from ...operators.matrices import FILL_RADIUS, cell_matrix, down_halo, nearest_index, separable
 from ...operators.residual import residual_halo
 from ...operators.thin_plate import REACH, thin_plate
 from ...operators.updown import down, fill
 from ..base import Tile
-from ..shared.pairs import DatedPredictor, Dates, Pairs, odd_window, window_sum
+from ..shared.dates import Calendar, DatedPredictor
+from ..shared.pairs import Pairs, odd_window, window_sum
 from ..shared.rehearsal import Rehearsed
 from ..shared.samples import sample_tile, sample_windows
 from .classes import NONE, ClassArray, Classes, class_changes, find_classes, purest
+from .mixtures import Mixture, sample_pixels
 
-SAMPLE = 20000
-"""Most pixels of a guide that its classes are found from."""
 LEAST_WINDOW = 9
 """Side of a window that still has a choice of similar pixels, in HR pixels."""
 UNSURE = 0.05
@@ -82,22 +81,46 @@ class FSDAF(Rehearsed):
         """Side of the window, in HR pixels, odd."""
         return odd_window(self.window, 2.5, ratio) if self.window else max(odd_window(0, 2.5, ratio), LEAST_WINDOW)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> FSDAFPredictor:
-        """Find the classes of every guide and how each changed, from blocks that stand for the image."""
-        dates, guide = Dates.of(site, date), group(site, "guide")
-        windows = sample_windows(geobox(guide).shape)
-        classes = [find_classes(pixels, self.classes) for pixels in _sample(guide, windows)]
-        parts: list[list[tuple[FloatArray, FloatArray]]] = [[] for _ in classes]
-        for window in windows:
-            for found, part in zip(parts, _fractions(site, dates, classes, window), strict=True):
-                rows = np.unique(np.concatenate(purest(part[0], self.pure)))
+    def describe(self, guide: xr.Dataset) -> Sequence[Classes]:
+        """The classes of each guide, from blocks that stand for the image."""
+        return [find_classes(pixels, self.classes) for pixels in sample_pixels(guide)]
+
+    def examine(self, site: xr.DataTree, found: Sequence[Classes]) -> FSDAFPlain:
+        """Find the share of the classes of every guide in the LR pixels of these blocks."""
+        calendar, pair = Calendar.of(site), pair_of(site)
+        windows = sample_windows(geobox(group(site, "guide")).shape)
+        tiles = ((sample_tile(site, calendar, window), pair.lr_window(window)) for window in windows)
+        mixtures = [Mixture.of(tile, lr, calendar, found) for tile, lr in tiles if tile is not None]
+        return FSDAFPlain(calendar, tuple(found), tuple(mixtures), self)
+
+
+@dataclass(frozen=True)
+class FSDAFPlain:
+    """The classes of the guides, and their shares in LR pixels."""
+
+    calendar: Calendar
+    classes: tuple[Classes, ...]
+    """Of each guide."""
+    mixtures: tuple[Mixture, ...]
+    method: FSDAF
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> FSDAFPredictor:
+        """Find how the classes of every guide changed to the date."""
+        pure = self.method.pure
+        nothing = [
+            (np.zeros((0, len(c.centres)), np.float32), np.zeros((0, len(c.mean)), np.float32)) for c in self.classes
+        ]
+        parts = [[none] for none in nothing]
+        for mixture in self.mixtures:
+            for found, part in zip(parts, mixture.changes(date, target), strict=True):
+                rows = np.unique(np.concatenate(purest(part[0], pure)))
                 found.append((part[0][rows], part[1][rows]))
         changes = []
         for found in parts:
             fractions = np.concatenate([f for f, _ in found])
-            changes.append(class_changes(fractions, np.concatenate([c for _, c in found]), self.pure))
+            changes.append(class_changes(fractions, np.concatenate([c for _, c in found]), pure))
         counts = [sum(len(f) for f, _ in found) for found in parts]
-        return FSDAFPredictor(dates, tuple(classes), tuple(changes), tuple(counts), self)
+        return FSDAFPredictor(self.calendar.on(date), self.classes, tuple(changes), tuple(counts), self.method)
 
 
 @dataclass(frozen=True)
@@ -200,36 +223,4 @@ def share_out(
         total = separable(weight, *cells)
         scale = np.divide(plane * members, total, out=np.zeros_like(plane), where=total > 0)
         out[b] = weight * scale[iy[:, None], ix]
-    return out
-
-
-def _sample(guide: xr.Dataset, windows: list[Window]) -> list[FloatArray]:
-    """(n, band) clear pixels of each guide, evenly spread over the windows."""
-    most = SAMPLE // len(windows)
-    found: list[list[FloatArray]] = [[] for _ in range(guide.sizes["time"])]
-    for window in windows:
-        part = read(guide, window)
-        values, valid = part["reflectance"].values, part["valid"].values
-        for k, pixels in enumerate(found):
-            clear = np.flatnonzero(valid[k])
-            clear = np.random.default_rng(0).choice(clear, most, replace=False) if clear.size > most else clear
-            pixels.append(values[k].reshape(len(values[k]), -1)[:, clear].T)
-    return [np.concatenate(pixels) for pixels in found]
-
-
-def _fractions(
-    site: xr.DataTree, dates: Dates, classes: list[Classes], window: Window
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Of the clear LR pixels in a window, (n, class) share of each class and (n, band) change, for each guide."""
-    tile = sample_tile(site, dates, window)
-    if tile is None:
-        return [(np.zeros((0, len(c.centres)), np.float32), np.zeros((0, len(c.mean)), np.float32)) for c in classes]
-    (today, clear), (then, known) = dates.target(tile), dates.lr_images(tile)
-    out = []
-    for k, (values, valid) in enumerate(zip(*tile.guide_arrays(), strict=True)):
-        member = classes[k](values, valid)
-        masks = np.stack([member == c for c in range(len(classes[k].centres))]).astype(np.float32)
-        share, ok = down(masks, valid, tile.grids, float(np.mean(dates.mtf)))
-        use = ok & clear & known[k]
-        out.append((share[:, use].T, (today - then[k])[:, use].T))
     return out

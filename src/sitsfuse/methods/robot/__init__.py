@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,9 +18,9 @@ from ...core.site import pair_of
 from ...operators.residual import residual_halo
 from ...stats.nonnegative import solve
 from ..base import Tile
-from ..shared.gapless import AllDates, Gapless, weighted
+from ..shared.dates import Calendar, DatedPredictor
+from ..shared.gapless import Gapless, prior_of, weighted
 from ..shared.moments import FLAT, Moments
-from ..shared.pairs import DatedPredictor
 from ..shared.rehearsal import Rehearsed
 from .patches import Patches, cells, hr_sums, lr_sums, over
 
@@ -82,21 +82,38 @@ class ROBOT(Rehearsed):
         """The reach of a residual, from LR pixels that patches cover, with the LR pixels under those."""
         return residual_halo(ratio) + 3 * self.cell(ratio) + 2 * math.ceil(ratio)
 
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> ROBOTPredictor:
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> ROBOTPlain:
         """Lay out the patches, and measure what LR residuals tell of HR; the weights are found tile by tile."""
         pair = pair_of(site)
         cell = self.cell(pair.ratio)
         shape = pair.hr.shape
-        dates = AllDates.of(site, date)
+        calendar = Calendar.of(site)
         patches = Patches.over(shape[0], cell), Patches.over(shape[1], cell)
-        return ROBOTPredictor(dates, pair.hr.affine, patches, Moments.of(site, dates).detail(), self)
+        return ROBOTPlain(calendar, pair.hr.affine, patches, Moments.of(site, calendar).detail(), self)
+
+
+@dataclass(frozen=True)
+class ROBOTPlain:
+    """Where the patches lie, and what LR residuals tell of HR."""
+
+    calendar: Calendar
+    origin: Affine
+    """Of the whole image's HR grid."""
+    patches: tuple[Patches, Patches]
+    """Along the rows and columns of the whole image."""
+    detail: FloatArray
+    """(band,) see `Moments.detail`."""
+    method: ROBOT
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> ROBOTPredictor:
+        """Nothing to learn."""
+        return ROBOTPredictor(self.calendar.on(date), self.origin, self.patches, self.detail, self.method)
 
 
 @dataclass(frozen=True)
 class ROBOTPredictor(DatedPredictor):
     """Finds the weights of the patches of a tile and adds up its guides."""
 
-    dates: AllDates
     origin: Affine
     """Of the whole image's HR grid."""
     patches: tuple[Patches, Patches]
@@ -121,7 +138,7 @@ class ROBOTPredictor(DatedPredictor):
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
-        guides = self.dates.gapless(tile)
+        guides = Gapless.of(tile, self.dates)
         corner = ~self.origin @ (tile.grids.hr.affine.c, tile.grids.hr.affine.f)
         rows, cols = (
             p.within(round(at), n) for p, at, n in zip(self.patches, corner[::-1], tile.grids.hr.shape, strict=True)
@@ -141,7 +158,7 @@ class ROBOTPredictor(DatedPredictor):
 
     def _weights(self, guides: Gapless, rows: Patches, cols: Patches) -> F64Array:
         """(time, patch along y, patch along x) weights of the guides."""
-        prior, n = self.dates.prior, len(self.guides)
+        prior, n = prior_of(self.dates), len(self.guides)
         square, product, count = lr_sums(guides, rows, cols, prior)
         # What the guides differ by from interpolation in time, per pixel: the scale of the ridge.
         mixed = square @ prior
@@ -149,9 +166,9 @@ class ROBOTPredictor(DatedPredictor):
         here = np.maximum(count, 1e-9)
         ridge = (self.method.ridge * np.clip(change, 0, None) / here + FLAT * np.trace(square, axis1=-2, axis2=-1)) / n
         if self.method.beta:
-            detail, pixels = hr_sums(guides, rows, cols)
+            detail, pixels = guides.tile.once("robot", lambda: hr_sums(guides, rows, cols))
             # As many equations as LR pixels: the two terms are means.
-            detail *= (self.method.beta**2 * count / np.maximum(pixels, 1))[..., None, None]
+            detail = detail * (self.method.beta**2 * count / np.maximum(pixels, 1))[..., None, None]
             square += detail
             product += detail[..., self.near] - detail @ prior
         square[..., range(n), range(n)] += np.where(ridge > 0, ridge, 1)[..., None]

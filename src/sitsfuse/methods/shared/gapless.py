@@ -9,18 +9,19 @@ import numpy.typing as npt
 import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray
+from ...core.dates import days
 from ...core.timeline import temporal_weights
 from ...operators.residual import spread_residual
 from ...operators.updown import down, up_mask
 from ..base import Tile, result
 from .calibration import local_square
+from .dates import Calendar, Dates
 from .in_time import temporal_spread
-from .pairs import Dates
 
 
 @dataclass(frozen=True)
-class Gapless:
-    """The guides of a tile with their gaps closed, the LR images of their dates, and the target where it is of use."""
+class Closed:
+    """The guides of a tile with their gaps closed, and the LR images of their dates: the same for all dates."""
 
     fine: FloatArray
     """(time, band, y, x) guides; a pixel that is invalid in one is interpolated in time. 0 where none is valid."""
@@ -28,15 +29,66 @@ class Gapless:
     """(y, x) whether any guide is valid."""
     coarse: FloatArray
     """(time, band, y, x) LR images of the guides' dates, 0 where a footprint has no guides."""
-    target: FloatArray
-    """(band, y, x) the LR image of the date to predict, 0 where it is not known."""
     covered: BoolArray
     """(y, x) LR pixels whose footprint has guides."""
+
+    @classmethod
+    def of(cls, tile: Tile, calendar: Calendar) -> Closed:
+        """Close the gaps of a tile's guides.
+
+        The LR image of a guide's date is what was observed within a day of it where that is clear and so is the whole
+        footprint of the guide, else the degraded guide: what stands in a gap at HR must stand there at LR, too.
+        """
+        values, clear = tile.guide_arrays()
+        fine, valid = without_gaps(values, clear, days(calendar.guides, calendar.guides[0]))
+        coarse, ok = down(fine, np.broadcast_to(valid, clear.shape), tile.grids, calendar.mtf)
+        for k, guide in enumerate(calendar.guides):
+            near = calendar.observed(guide)
+            if not near:
+                continue
+            _, footprint = down(values[k], clear[k], tile.grids, calendar.mtf)
+            for i in near[::-1]:  # the nearest last: it replaces the others
+                image, seen = tile.target_arrays(i)
+                take = seen & footprint
+                coarse[k][:, take] = image[:, take]
+        return cls(fine, valid, np.where(ok[0], coarse, np.float32(0)), ok[0])
+
+
+@dataclass(frozen=True)
+class Gapless:
+    """The guides of a tile with their gaps closed, and its target where it is of use."""
+
+    closed: Closed
+    target: FloatArray
+    """(band, y, x) the LR image of the date to predict, 0 where it is not known."""
     known: BoolArray
-    """(y, x) those of them where the target is clear."""
+    """(y, x) LR pixels whose footprint has guides and where the target is clear."""
     tile: Tile
     offsets: npt.NDArray[np.float64]
     """(time,) signed days from the date to predict to each guide."""
+
+    @classmethod
+    def of(cls, tile: Tile, dates: Dates) -> Gapless:
+        """Close the gaps of a tile's guides, and take what is of use of its target."""
+        closed = tile.once("gapless", lambda: Closed.of(tile, dates))
+        target, seen = dates.target(tile)
+        known = closed.covered & seen
+        return cls(closed, np.where(known, target, np.float32(0)), known, tile, dates.offsets)
+
+    @property
+    def fine(self) -> FloatArray:
+        """(time, band, y, x) the guides, see `Closed`."""
+        return self.closed.fine
+
+    @property
+    def valid(self) -> BoolArray:
+        """(y, x) whether any guide is valid."""
+        return self.closed.valid
+
+    @property
+    def coarse(self) -> FloatArray:
+        """(time, band, y, x) the LR images of their dates."""
+        return self.closed.coarse
 
     def spread(self, residual: FloatArray) -> FloatArray:
         """(band, y, x) at HR of an LR residual; under clouds carried in from around, fading to 0."""
@@ -60,38 +112,9 @@ class Gapless:
         return result(self.tile, image, self.valid, uncertainty, ~seen)
 
 
-@dataclass(frozen=True)
-class AllDates(Dates):
-    """The dates of a prediction from all guides at once."""
-
-    @property
-    def prior(self) -> npt.NDArray[np.float64]:
-        """(time,) weights of interpolation in time between guides without gaps."""
-        return temporal_weights(np.ones((len(self.guides), 1), bool), self.offsets)[:, 0].astype(np.float64)
-
-    def gapless(self, tile: Tile) -> Gapless:
-        """Close the gaps of a tile's guides.
-
-        The LR image of a guide's date is what was observed within a day of it where that is clear and so is the whole
-        footprint of the guide, else the degraded guide: what stands in a gap at HR must stand there at LR, too.
-        """
-        values, clear = tile.guide_arrays()
-        fine, valid = without_gaps(values, clear, self.offsets)
-        coarse, ok = down(fine, np.broadcast_to(valid, clear.shape), tile.grids, self.mtf)
-        for k, guide in enumerate(self.guides):
-            near = self.observed(guide)
-            if not near:
-                continue
-            _, footprint = down(values[k], clear[k], tile.grids, self.mtf)
-            for i in near[::-1]:  # the nearest last: it replaces the others
-                image, seen = tile.target_arrays(i)
-                take = seen & footprint
-                coarse[k][:, take] = image[:, take]
-        target, seen = self.target(tile)
-        covered = ok[0]
-        known = covered & seen
-        clean = np.where(covered, coarse, np.float32(0)), np.where(known, target, np.float32(0))
-        return Gapless(fine, valid, *clean, covered, known, tile, self.offsets)
+def prior_of(dates: Dates) -> npt.NDArray[np.float64]:
+    """(time,) weights of interpolation in time between guides without gaps."""
+    return temporal_weights(np.ones((len(dates.guides), 1), bool), dates.offsets)[:, 0].astype(np.float64)
 
 
 def without_gaps(values: FloatArray, valid: BoolArray, times: npt.NDArray[np.float64]) -> tuple[FloatArray, BoolArray]:

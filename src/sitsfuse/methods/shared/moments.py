@@ -9,9 +9,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray
+from ...core.grid import Window
+from ...core.loading import read
 from ...core.series import geobox
-from ...core.site import group
-from .gapless import AllDates
+from ...core.site import group, pair_of
+from .dates import Calendar
+from .gapless import Closed
 from .samples import sample_tile, sample_windows
 
 FLAT = 1e-10
@@ -21,48 +24,65 @@ WEAK = 1e-4
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Means of products over a site's sample windows, from which the regressions between its images follow."""
+class Sample:
+    """The guides of a window at LR."""
 
-    target: npt.NDArray[np.float64]
-    """(band, time + 2, time + 2) products of ``C_1, C_2, …, C_p, 1`` over the LR pixels where the target is known."""
-    clear: float
-    """Number of those pixels."""
+    window: Window
+    """LR pixels."""
+    coarse: FloatArray
+    """(time, band, y, x), 0 where not covered."""
+    covered: BoolArray
+    """(y, x)."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Means of products over a site's sample windows, from which the regressions between its guides follow."""
+
     lr: npt.NDArray[np.float64]
     """(band, time + 1, time + 1) products of ``C_1, C_2, …, 1`` over all LR pixels under guides."""
     hr: npt.NDArray[np.float64]
     """(band, time + 1, time + 1) products of ``F_1, F_2, …, 1`` over all valid HR pixels."""
+    samples: tuple[Sample, ...] = ()
+    """The windows at LR, if they are kept: a regression on a target starts from them."""
 
     @classmethod
-    def of(cls, site: xr.DataTree, dates: AllDates) -> Moments:
+    def of(cls, site: xr.DataTree, calendar: Calendar, keep: bool = False) -> Moments:
         """Read the windows one by one."""
-        guide = group(site, "guide")
-        n, bands = len(dates.guides), guide.sizes["band"]
-        sums = [np.zeros((bands, m, m)) for m in (n + 2, n + 1, n + 1)]
+        guide, pair = group(site, "guide"), pair_of(site)
+        n, bands = len(calendar.guides), guide.sizes["band"]
+        lr, hr = (np.zeros((bands, n + 1, n + 1)) for _ in range(2))
+        samples = []
         for core in sample_windows(geobox(guide).shape):
-            tile = sample_tile(site, dates, core)
+            tile = sample_tile(site, calendar, core)
             if tile is None:
                 continue
-            guides = dates.gapless(tile)
-            sums[0] += products(np.concatenate([guides.coarse, guides.target[None]]), guides.known)
-            sums[1] += products(guides.coarse, guides.covered)
-            sums[2] += products(guides.fine, guides.valid)
-        means = [total / np.maximum(total[:, -1:, -1:], 1) for total in sums]
-        return cls(means[0], float(sums[0][0, -1, -1]), means[1], means[2])
+            guides = Closed.of(tile, calendar)
+            lr += products(guides.coarse, guides.covered)
+            hr += products(guides.fine, guides.valid)
+            if keep:
+                samples.append(Sample(pair.lr_window(core), guides.coarse, guides.covered))
+        means = [total / np.maximum(total[:, -1:, -1:], 1) for total in (lr, hr)]
+        return cls(means[0], means[1], tuple(samples))
 
-    def weights(self, prior: npt.NDArray[np.float64], ridge: float) -> tuple[FloatArray, FloatArray]:
-        """Weights (time, band) and level (band,) of the guides that make up the target: see `regression`.
+    def target(self, date: np.datetime64, target: xr.Dataset) -> tuple[npt.NDArray[np.float64], float]:
+        """Means of products with the LR image of a date, over the pixels of the kept windows where it is clear.
 
-        Parameters
-        ----------
-        prior
-            (time,) weights that remain without any clear LR pixel.
-        ridge
-            How many LR pixels they count for.
+        Returns
+        -------
+        products
+            (band, time + 2, time + 2) of ``C_1, C_2, …, C_p, 1``.
+        count
+            Number of the pixels.
         """
-        n = len(prior)
-        found = [regression(gram, np.arange(n), n, prior, ridge / max(self.clear, 1)) for gram in self.target]
-        return np.array([w for w, _ in found], np.float32).T, np.array([b for _, b in found], np.float32)
+        bands, n = self.lr.shape[0], self.lr.shape[1] - 1
+        total = np.zeros((bands, n + 2, n + 2))
+        for sample in self.samples:
+            image = read(target, sample.window, np.array([date], target["time"].dtype))
+            known = sample.covered & image["valid"].values[0]
+            clean = np.where(known, image["reflectance"].values, np.float32(0))
+            total += products(np.concatenate([sample.coarse, clean]), known)
+        return total / np.maximum(total[:, -1:, -1:], 1), float(total[0, -1, -1])
 
     def detail(self) -> FloatArray:
         """(band,) how much a residual correction leaves at HR, in standard deviations, per size of the LR residual.
@@ -83,6 +103,25 @@ class Moments:
                 if at_lr > FLAT * low[k, k]:
                     ratios[k, b] = np.sqrt(max(at_hr / at_lr - 1, 0))
         return np.asarray(np.clip(np.median(ratios, axis=0), 1, None), np.float32)
+
+
+def weights_of(
+    target: npt.NDArray[np.float64], count: float, prior: npt.NDArray[np.float64], ridge: float
+) -> tuple[FloatArray, FloatArray]:
+    """Weights (time, band) and level (band,) of the guides that make up a target: see `regression`.
+
+    Parameters
+    ----------
+    target, count
+        As `Moments.target` gives them.
+    prior
+        (time,) weights that remain without any clear LR pixel.
+    ridge
+        How many LR pixels they count for.
+    """
+    n = len(prior)
+    found = [regression(gram, np.arange(n), n, prior, ridge / max(count, 1)) for gram in target]
+    return np.array([w for w, _ in found], np.float32).T, np.array([b for _, b in found], np.float32)
 
 
 def products(images: FloatArray, chosen: BoolArray) -> npt.NDArray[np.float64]:

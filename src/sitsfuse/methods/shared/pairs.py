@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
-from ...core.arrays import BoolArray, FloatArray, Times
-from ...core.dates import days, index_of
-from ...core.series import mtf
-from ...core.site import group
+from ...core.arrays import BoolArray, FloatArray
 from ...operators.matrices import separable, up_matrix
-from ...operators.updown import down, fill, up, up_mask
+from ...operators.updown import fill, up, up_mask
 from ..base import Tile, result
 from ..difference import DifferencePredictor
+from .dates import Calendar, Dates
 
-NEAR = 1.0
-"""Longest time from a guide to an LR image, in days, for that image to be the one of the guide's date."""
 WIDEST = 5.0
 """Ratio up to which windows grow with it."""
 ALL = slice(None)
@@ -31,93 +26,6 @@ NONE = -1
 """Instead of the number of a guide, where there is none."""
 
 IndexArray = npt.NDArray[np.int16]
-
-
-@dataclass(frozen=True)
-class Dates:
-    """The dates that a prediction from pairs needs, and what makes an LR image of a guide."""
-
-    guides: Times
-    """Dates of all guides: any of them may be the nearest clear one somewhere."""
-    targets: Times
-    """The date to predict and the LR images within a day of a guide."""
-    interpolated: bool
-    """Whether the target series lacks the date to predict: what is interpolated in time was not observed."""
-    date: np.datetime64
-    """The date to predict."""
-    mtf: tuple[float, ...]
-    """MTF of the LR sensor at its Nyquist frequency, per band."""
-
-    @classmethod
-    def of(cls, site: xr.DataTree, date: np.datetime64) -> Self:
-        """The dates for one prediction on a site."""
-        target = group(site, "target")
-        guides, targets = group(site, "guide")["time"].values, target["time"].values
-        when = np.array([date], targets.dtype)
-        near = np.array([(np.abs(days(guides, t)) <= NEAR).any() for t in targets], bool)
-        return cls(guides, np.union1d(targets[near], when), index_of(target, date) is None, when[0], tuple(mtf(target)))
-
-    @property
-    def offsets(self) -> npt.NDArray[np.float64]:
-        """(time,) signed days from the date to predict to each guide."""
-        return days(self.guides, self.date)
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What stands for the LR image of each guide's date, for the provenance."""
-        return lr_sources(bool(self.observed(g)) for g in self.guides)
-
-    @property
-    def today(self) -> int:
-        """Position of the date to predict among the LR images."""
-        return int(np.flatnonzero(self.targets == self.date)[0])
-
-    def target(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
-        """(band, y, x) the LR image of the date to predict, and (y, x) where it is clear."""
-        return tile.target_arrays(self.today)
-
-    def lr_images(self, tile: Tile) -> tuple[FloatArray, BoolArray]:
-        """(time, band, y, x) the LR images of the guides' dates, NaN where invalid, and (time, y, x) valid.
-
-        A clear pixel that was observed within a day of the guide is preferred, the nearest in time; else it is that
-        of the degraded guide.
-        """
-        values, valid = tile.guide_arrays()
-        out, ok = down(values, valid, tile.grids, self.mtf)
-        for k, guide in enumerate(self.guides):
-            for i in self.observed(guide)[::-1]:  # the nearest last: it replaces the others
-                image, clear = tile.target_arrays(i)
-                out[k][:, clear] = image[:, clear]
-                ok[k] |= clear
-        return out, ok
-
-    def observed(self, guide: np.datetime64) -> list[int]:
-        """Positions of the LR images within a day of a guide, the nearest first."""
-        away = np.abs(days(self.targets, guide))
-        away[self.interpolated & (self.targets == self.date)] = np.inf
-        return [int(i) for i in np.argsort(away, kind="stable") if away[i] <= NEAR]
-
-
-@dataclass(frozen=True)
-class DatedPredictor:
-    """What all predictors have in common that start from guides and the LR images of their dates."""
-
-    dates: Dates
-
-    @property
-    def guides(self) -> Times:
-        """All guides."""
-        return self.dates.guides
-
-    @property
-    def targets(self) -> Times:
-        """The date to predict and the LR images of guides' dates."""
-        return self.dates.targets
-
-    @property
-    def choices(self) -> Mapping[str, Any]:
-        """What stands for the LR images of the guides' dates."""
-        return self.dates.record
 
 
 @dataclass(frozen=True)
@@ -142,12 +50,12 @@ class Pairs:
     @classmethod
     def of(cls, tile: Tile, dates: Dates, count: int) -> Pairs:
         """Up to ``count`` pairs per pixel."""
-        guide, clear = tile.guide_arrays()
+        guide, _ = tile.guide_arrays()
         today, seen = up(*dates.target(tile), tile.grids)
-        lr, known = dates.lr_images(tile)
-        valid = clear & up_mask(known, tile.grids) & seen
+        lr, known, usable = tile.once("pairs", lambda: _paired(tile, dates))
+        valid = usable & seen
         chosen = choose(valid & tile.wanted, dates.offsets, count)
-        return cls(guide, fill(lr, known), known, valid, np.where(seen, today, np.float32(0)), chosen, tile, dates)
+        return cls(guide, lr, known, valid, np.where(seen, today, np.float32(0)), chosen, tile, dates)
 
     def coarse(self, k: int, bands: slice = ALL) -> FloatArray:
         """(band, y, x) ``C_k↑``: the LR image of a guide's date at HR, 0 where the pair is invalid."""
@@ -175,9 +83,10 @@ class Pairs:
         return result(self.tile, image, valid, uncertainty, ~found)
 
 
-def lr_sources(observed: Iterable[bool]) -> dict[str, list[str]]:
-    """The record of what stands for the LR image of each guide's date: whether any was observed near it."""
-    return {"lr_at_guides": ["target, degraded guide in its gaps" if o else "degraded guide" for o in observed]}
+def _paired(tile: Tile, calendar: Calendar) -> tuple[FloatArray, BoolArray, BoolArray]:
+    """The LR images of the guides' dates, filled where invalid, where they are known, and the HR pixels with both."""
+    lr, known = calendar.lr_images(tile)
+    return fill(lr, known), known, tile.guide_arrays()[1] & up_mask(known, tile.grids)
 
 
 def choose(valid: BoolArray, offsets: npt.NDArray[np.float64], count: int) -> IndexArray:

@@ -5,29 +5,34 @@ a time; degraded, each stands for the LR image of its date, with the clouds of t
 target series and what that lastingly differs from the guides. The method predicts them on a window, and the squares of
 its errors are fitted by ``a σ² + c`` per band, where the target is clear and where it is not. The other guides lie
 further from the one left out than from the date, which is on the safe side.
+
+Of all this a date changes the clouds and the choice of guides; the rest is made once per site (`Stage`).
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 
-from ...core.arrays import BoolArray, F64Array, FloatArray, Times
+from ...core.arrays import BoolArray, F64Array, FloatArray
 from ...core.dates import days, index_of
 from ...core.grid import GridPair, Window
 from ...core.loading import read
-from ...core.series import make_series, mtf
-from ...core.site import group, make_site, pair_of
+from ...core.series import geobox, make_series, mtf
+from ...core.site import group, make_site
 from ...core.timeline import effective_gap
 from ...operators.updown import down
+from ...runtime.memo import Memo
 from ...stats.noise import FEWEST, grain_and_noise
 from ..base import Predictor, Tile
+from .calibrated import Calibrated, Calibration
 from .calibration import LEAST, deviation, lasting_difference, variance_model
 
 LEFT_OUT = 3
@@ -38,109 +43,206 @@ CLOUDY = (0.1, 0.9)
 """Share of clouds in the window's LR image outside which its upper quarter is taken for cloudy instead."""
 SAME_DAY = 1.0
 """Days around a guide within which other LR images take no part: the degraded guide stands for them."""
-SOON = 0.1
-"""Gap between guides, as a share of the rehearsed ones, below which the constant shrinks: it is 0 at a guide's date."""
-ROWS = 64
-"""Rows of a tile of which the gaps are found at a time."""
 
-Prepare = Callable[[xr.DataTree, np.datetime64], Predictor]
+
+class Plain(Protocol):
+    """What a rehearsed method knows of a site before it knows the date; see `base.Study`."""
+
+    def prepare(self, date: np.datetime64, target: xr.Dataset) -> Predictor:
+        """Prepare the prediction of one date, its uncertainty by the method's own rule.
+
+        Parameters
+        ----------
+        date
+            The date to predict.
+        target
+            The LR series, as it was when the site was examined but for the image of that date: in a rehearsal, that is
+            a degraded guide.
+        """
+        ...
 
 
 class Rehearsed(ABC):
-    """A method whose `fit` prepares the prediction and calibrates its uncertainty by rehearsal."""
+    """A method whose uncertainty is calibrated by rehearsal: it defines `examine`, and `describe` if that saves work.
+
+    A rehearsal examines the site without the guide that is left out. What `describe` found in the other guides is not
+    sought again.
+    """
+
+    def describe(self, guide: xr.Dataset) -> Sequence[Any]:
+        """What the method finds in each guide by itself, (time,); by default nothing."""
+        return [None] * guide.sizes["time"]
 
     @abstractmethod
-    def prepare(self, site: xr.DataTree, date: np.datetime64) -> Predictor:
-        """Prepare the prediction of one date, its uncertainty by the method's own rule."""
+    def examine(self, site: xr.DataTree, found: Sequence[Any]) -> Plain:
+        """Learn of a site what no date changes, but for the calibration.
 
-    def fit(self, site: xr.DataTree, date: np.datetime64) -> Predictor:
+        Parameters
+        ----------
+        site
+            The site.
+        found
+            What `describe` has found in its guides.
+        """
+
+    def study(self, site: xr.DataTree) -> RehearsedStudy:
+        """Learn what no date changes; see `base.Method`."""
+        guide, target = group(site, "guide"), group(site, "target")
+        return RehearsedStudy(self.examine(site, self.describe(guide)), Rehearsal(self, guide, target))
+
+
+@dataclass(frozen=True)
+class RehearsedStudy:
+    """What is known of a site, and how the method does on guides that are left out."""
+
+    plain: Plain
+    rehearsal: Rehearsal
+
+    def fit(self, date: np.datetime64) -> Calibrated:
         """Prepare the prediction of one date, and rehearse it on a window of the site."""
-        return Calibrated(self.prepare(site, date), date, rehearse(self.prepare, site, date))
+        return Calibrated(self.plain.prepare(date, self.rehearsal.target), date, self.rehearsal.calibrate(date))
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Variance ``a σ² + c`` of the error: such that 90 % of the errors lie within 1.645 of its square roots."""
+class Rehearsal:
+    """Leaves guides out of a site and predicts them, to calibrate a method's uncertainty."""
 
-    clear: F64Array
-    """(B, 2) a and c, in reflectance², where the target is clear."""
-    filled: F64Array
-    """(B, 2) the same where it is not."""
-    gap: float
-    """Effective gap between the guides (`effective_gap`), in days, for which c holds; 0: for any."""
+    method: Rehearsed
+    guide: xr.Dataset
+    target: xr.Dataset
+    memo: Memo = field(default_factory=Memo, compare=False)
+    """Stages by number, made when a date first needs them; and guides that were left out under the standing clouds."""
 
-    def __call__(self, uncertainty: FloatArray, filled: BoolArray, gap: FloatArray | float) -> FloatArray:
-        """Calibrate the (B, y, x) uncertainty of pixels that are filled or not, (y, x), in a gap between guides."""
-        clear, cloudy = (model.astype(np.float32)[..., None, None] for model in (self.clear, self.filled))
-        known = np.clip(np.asarray(gap, np.float32) / (SOON * self.gap), 0, 1) if self.gap else np.float32(1)
-        scale = np.where(filled, cloudy[:, 0], clear[:, 0])
-        constant = np.where(filled, cloudy[:, 1], clear[:, 1]) * known**2
-        return np.asarray(np.sqrt(scale * uncertainty**2 + constant), np.float32)
+    def calibrate(self, date: np.datetime64) -> Calibration | None:
+        """Calibrate the prediction of a date; None if no guide can be left out and predicted."""
+        if self.guide.sizes["time"] < 2:
+            return None
+        for number, window in enumerate(_windows(GridPair(geobox(self.guide), geobox(self.target)))):
+            stage = self.memo(number, partial(Stage.of, self.method, self.guide, self.target, window))
+            found = [] if stage is None else list(self._left_out(number, stage, date))
+            if sum(f.error.shape[1] for f in found) >= FEWEST:
+                return _calibration(found)
+        return None
+
+    def _left_out(self, number: int, stage: Stage, date: np.datetime64) -> Iterator[LeftOut]:
+        """The guides next to the date, each predicted from the others."""
+        standing, clear = _clear(stage.target, date)
+        for k in np.argsort(np.abs(days(stage.guide["time"].values, date)), kind="stable")[:LEFT_OUT].tolist():
+            make = partial(stage.leave_out, k, clear)
+            found = self.memo((number, k), make) if standing else make()
+            if found is not None:
+                yield found
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """A predictor whose uncertainty is calibrated."""
+class Stage:
+    """A window of a site, and what of a rehearsal on it no date changes."""
 
-    predictor: Predictor
-    date: np.datetime64
-    calibration: Calibration | None
-    """None where nothing could be rehearsed: then the method's own rule stands."""
+    method: Rehearsed
+    guide: xr.Dataset
+    """The guides there."""
+    target: xr.Dataset
+    """The LR series there."""
+    grids: GridPair
+    seen: FloatArray
+    """(time, band, y, x) each guide as the LR sensor would show it: degraded, with its noise and lasting difference."""
+    known: BoolArray
+    """(time, y, x) where."""
+    noise: F64Array
+    """(band,) variance of the sensor's noise in a guide: the errors hold it, and the prediction is not to blame."""
+    found: Sequence[Any]
+    """(time,) what the method finds in each guide."""
+    memo: Memo = field(default_factory=Memo, compare=False)
+    """What the method knows of the window without a guide."""
 
-    @property
-    def guides(self) -> Times:
-        """Those of the predictor."""
-        return self.predictor.guides
+    @classmethod
+    def of(cls, method: Rehearsed, guide: xr.Dataset, target: xr.Dataset, window: Window) -> Stage | None:
+        """Read a window of a site; None without LR pixels there."""
+        pair = GridPair(geobox(guide), geobox(target))
+        lr = pair.lr_window(window)
+        if any(part.stop <= part.start for part in lr):
+            return None
+        guide, mtfs, target = read(guide, window), mtf(target), read(target, lr)
+        grids = pair.crop(window, lr)
+        values, valid = guide["reflectance"].values, guide["valid"].values
+        coarse, known = down(values, valid, grids, mtfs)
+        coarse = np.where(known[:, None], coarse, np.float32(0))
+        series = target["reflectance"].values, target["valid"].values
+        _, noise = grain_and_noise(values, valid)
+        grain, _ = grain_and_noise(*series)
+        lasting = lasting_difference(coarse, known, guide["time"].values, *series, target["time"].values)
+        seen = coarse + lasting.astype(np.float32)[:, None, None]
+        for k, images in enumerate(seen):
+            for image, band, size in zip(images, target["band"].values, np.sqrt(grain), strict=True):
+                # The same whatever the order of the bands.
+                rng = np.random.default_rng([k, *str(band).encode()])
+                image += np.float32(size) * rng.standard_normal(image.shape, dtype=np.float32)
+        return cls(method, guide, target, grids, seen, known, noise, method.describe(guide))
 
-    @property
-    def targets(self) -> Times:
-        """Those of the predictor."""
-        return self.predictor.targets
+    def leave_out(self, k: int, clear: BoolArray) -> LeftOut | None:
+        """Predict a guide from the others, the LR image being clear where it is said to be, (y, x).
 
-    @property
-    def choices(self) -> Mapping[str, Any]:
-        """Those of the predictor."""
-        return self.predictor.choices
+        None if there is nothing to predict it from.
+        """
+        values, valid, times = (self.guide[name].values for name in ("reflectance", "valid", "time"))
+        others = np.arange(len(times)) != k
+        guide = self.guide.isel(time=others)
+        if not guide["valid"].values.any():
+            return None
+        plain = self.memo(k, partial(self._examined, guide, k))
+        target = self._with_image(k, self.known[k] & clear)
+        predictor = plain.prepare(times[k], target)
+        every = slice(None), slice(None)
+        images = read(guide, every, predictor.guides), read(target, every, predictor.targets)
+        out = predictor(Tile(*images, self.grids))
+        use = out["valid"].values & valid[k]
+        return LeftOut(
+            (out["reflectance"].values - values[k])[:, use],
+            out["uncertainty"].values[:, use],
+            out["filled"].values[use],
+            effective_gap(valid[others], days(times[others], times[k]))[use],
+            self.noise,
+        )
 
-    def __call__(self, tile: Tile) -> xr.Dataset:
-        """Predict a tile; see `base.Predictor`."""
-        out = self.predictor(tile)
-        if self.calibration is None:
-            return out
-        gap: FloatArray | float = math.inf
-        offsets = days(self.guides, self.date)
-        # An effective gap is at least twice the time to the nearest guide.
-        if len(offsets) and 2 * np.abs(offsets).min() < SOON * self.calibration.gap:
-            valid = tile.guide["valid"].values
-            rows = [effective_gap(valid[:, i : i + ROWS], offsets) for i in range(0, valid.shape[1], ROWS)]
-            gap = np.concatenate(rows)
-        told = self.calibration(out["uncertainty"].values, out["filled"].values, gap)
-        return out.assign(uncertainty=(out["uncertainty"].dims, told))
+    def _examined(self, guide: xr.Dataset, k: int) -> Plain:
+        """What the method knows without a guide, and without the LR image of its date, which it is to see later."""
+        blind = self._with_image(k, np.zeros_like(self.known[k]))
+        return self.method.examine(make_site(guide, blind), [f for i, f in enumerate(self.found) if i != k])
+
+    def _with_image(self, k: int, valid: BoolArray) -> xr.Dataset:
+        """The target series with what it would show of a guide, instead of its own images of about that date."""
+        time, target = self.guide["time"].values[k], self.target
+        rest = target.isel(time=np.abs(days(target["time"].values, time)) > SAME_DAY)
+        dates = np.append(rest["time"].values, time)
+        order = np.argsort(dates)
+        return make_series(
+            np.concatenate([rest["reflectance"].values, self.seen[k][None]])[order],
+            np.concatenate([rest["valid"].values, valid[None]])[order],
+            dates[order],
+            [str(b) for b in target["band"].values],
+            geobox(target),
+            target.attrs,
+        )
 
 
-def rehearse(prepare: Prepare, site: xr.DataTree, date: np.datetime64) -> Calibration | None:
-    """Leave guides out, predict them on a window, and calibrate.
+@dataclass(frozen=True)
+class LeftOut:
+    """A guide that was left out, at the N pixels where it could be predicted."""
 
-    Parameters
-    ----------
-    prepare
-        Prepares the prediction of a date from a site.
-    site, date
-        The site, and the date that is going to be predicted.
+    error: FloatArray
+    """(B, N)."""
+    told: FloatArray
+    """(B, N) uncertainty by the method's own rule."""
+    filled: BoolArray
+    """(N,)."""
+    gap: FloatArray
+    """(N,) effective gap between the other guides."""
+    noise: F64Array
+    """(B,) variance of the sensor's noise in it."""
 
-    Returns
-    -------
-    Calibration or None
-        None if no guide can be left out and predicted.
-    """
-    if group(site, "guide").sizes["time"] < 2:
-        return None
-    for window in _windows(pair_of(site)):
-        found = list(_predicted(prepare, site, date, window))
-        if sum(f.error.shape[1] for f in found) >= FEWEST:
-            break
-    else:
-        return None
+
+def _calibration(found: Sequence[LeftOut]) -> Calibration | None:
+    """What makes the uncertainty of the guides that were left out hold; None if they are too few."""
     kinds = {}
     for filled in (False, True):
         some = [(f.error[:, k], f.told[:, k]) for f in found if (k := f.filled == filled).any()]
@@ -158,22 +260,6 @@ def rehearse(prepare: Prepare, site: xr.DataTree, date: np.datetime64) -> Calibr
     )
 
 
-@dataclass(frozen=True)
-class _Rehearsal:
-    """A guide that was left out, at the N pixels where it could be predicted."""
-
-    error: FloatArray
-    """(B, N)."""
-    told: FloatArray
-    """(B, N) uncertainty by the method's own rule."""
-    filled: BoolArray
-    """(N,)."""
-    gap: FloatArray
-    """(N,) effective gap between the other guides."""
-    noise: F64Array
-    """(B,) variance of the sensor's noise in a guide: the errors hold it, and the prediction is not to blame."""
-
-
 def _fitted(error: FloatArray, told: FloatArray, noise: F64Array) -> F64Array:
     """(B, 2) a and c."""
     out = []
@@ -182,73 +268,17 @@ def _fitted(error: FloatArray, told: FloatArray, noise: F64Array) -> F64Array:
     return np.array(out)
 
 
-def _predicted(prepare: Prepare, site: xr.DataTree, date: np.datetime64, window: Window) -> Iterator[_Rehearsal]:
-    """Predict the guides next to the date on a window, each from the others."""
-    lr = pair_of(site).lr_window(window)
-    if any(part.stop <= part.start for part in lr):
-        return
-    guide, target = read(group(site, "guide"), window), read(group(site, "target"), lr)
-    grids = pair_of(site).crop(window, lr)
-    values, valid, times = guide["reflectance"].values, guide["valid"].values, guide["time"].values
-    mtfs = mtf(group(site, "target"))
-    coarse, known = down(values, valid, grids, mtfs)
-    coarse = np.where(known[:, None], coarse, np.float32(0))
-    series = target["reflectance"].values, target["valid"].values
-    _, guide_noise = grain_and_noise(values, valid)
-    grain, _ = grain_and_noise(*series)
-    lasting = lasting_difference(coarse, known, times, *series, target["time"].values)
-    clear = _clear(target, date)
-    for k in np.argsort(np.abs(days(times, date)), kind="stable")[:LEFT_OUT].tolist():
-        others = np.arange(len(times)) != k
-        seen = coarse[k] + lasting.astype(np.float32)[:, None, None]
-        for image, band, size in zip(seen, target["band"].values, np.sqrt(grain), strict=True):
-            # The same whatever the order of the bands.
-            rng = np.random.default_rng([k, *str(band).encode()])
-            image += np.float32(size) * rng.standard_normal(image.shape, dtype=np.float32)
-        small = make_site(guide.isel(time=others), _with_image(target, times[k], seen, known[k] & clear))
-        if not group(small, "guide")["valid"].values.any():
-            continue
-        out = _whole(prepare(small, times[k]), small, grids)
-        use = out["valid"].values & valid[k]
-        yield _Rehearsal(
-            (out["reflectance"].values - values[k])[:, use],
-            out["uncertainty"].values[:, use],
-            out["filled"].values[use],
-            effective_gap(valid[others], days(times[others], times[k]))[use],
-            guide_noise,
-        )
+def _clear(target: xr.Dataset, date: np.datetime64) -> tuple[bool, BoolArray]:
+    """(y, x) where the LR image of a date is clear; if that is nearly everywhere or nowhere, all but a quarter.
 
-
-def _with_image(target: xr.Dataset, time: np.datetime64, image: FloatArray, valid: BoolArray) -> xr.Dataset:
-    """The target series with an image of one date, instead of its own of about that date."""
-    rest = target.isel(time=np.abs(days(target["time"].values, time)) > SAME_DAY)
-    dates = np.append(rest["time"].values, time)
-    order = np.argsort(dates)
-    return make_series(
-        np.concatenate([rest["reflectance"].values, image[None]])[order],
-        np.concatenate([rest["valid"].values, valid[None]])[order],
-        dates[order],
-        [str(b) for b in target["band"].values],
-        target.odc.geobox,
-        target.attrs,
-    )
-
-
-def _clear(target: xr.Dataset, date: np.datetime64) -> BoolArray:
-    """(y, x) where the LR image of a date is clear; if that is nearly everywhere or nowhere, all but a quarter."""
+    And whether it is the latter: these clouds stand, whatever the date.
+    """
     at = index_of(target, date)
     clear = np.ones(target["valid"].shape[1:], bool) if at is None else target["valid"].values[at]
     if CLOUDY[0] <= 1 - clear.mean() <= CLOUDY[1]:
-        return np.asarray(clear)
+        return False, np.asarray(clear)
     rows = np.arange(clear.shape[0])[:, None]
-    return np.broadcast_to(rows >= len(rows) // 4, clear.shape)
-
-
-def _whole(predictor: Predictor, site: xr.DataTree, grids: GridPair) -> xr.Dataset:
-    """Predict all of a small site as one tile."""
-    every = slice(None), slice(None)
-    guide = read(group(site, "guide"), every, predictor.guides)
-    return predictor(Tile(guide, read(group(site, "target"), every, predictor.targets), grids))
+    return True, np.broadcast_to(rows >= len(rows) // 4, clear.shape)
 
 
 def _windows(pair: GridPair) -> Iterator[Window]:

@@ -16,19 +16,18 @@ from ...core.site import group, pair_of
 from ...core.tiling import tile_window
 from ...operators.matrices import down_halo
 from ..base import Tile
-from .pairs import Dates
+from .dates import Calendar
 
 SAMPLE_BLOCKS, SAMPLE_SIDE = 4, 256
 """Blocks along each side of the image, and their side in HR pixels, from which the scatter of guides is estimated."""
 
 
-def statistics(site: xr.DataTree) -> tuple[FloatArray, FloatArray]:
+def statistics(guide: xr.Dataset) -> tuple[FloatArray, FloatArray]:
     """(time, band) mean and standard deviation of the guides' clear pixels, in reflectance; 0 where a sample has none.
 
     From all pixels of small images and from evenly spread blocks of large ones: statistics of the site, the same in
     every tile.
     """
-    guide = group(site, "guide")
     count = np.zeros((guide.sizes["time"], 1))
     total = np.zeros((guide.sizes["time"], guide.sizes["band"]))
     square = np.zeros_like(total)
@@ -58,12 +57,12 @@ def sample_windows(shape: Iterable[int]) -> list[Window]:
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]
 
 
-def sample_tile(site: xr.DataTree, dates: Dates, core: Window) -> Tile | None:
+def sample_tile(site: xr.DataTree, calendar: Calendar, core: Window) -> Tile | None:
     """The LR pixels over a window of the HR image with the guides of their whole footprints; None without LR pixels."""
     pair = pair_of(site)
     lr = pair.lr_window(core)
     if any(part.stop <= part.start for part in lr):
         return None
-    block = tile_window(pair, core, down_halo(pair.ratio, min(dates.mtf)) + math.ceil(pair.ratio)).block
+    block = tile_window(pair, core, down_halo(pair.ratio, min(calendar.mtf)) + math.ceil(pair.ratio)).block
     guide, target = (group(site, name) for name in ("guide", "target"))
-    return Tile(read(guide, block, dates.guides), read(target, lr, dates.targets), pair.crop(block, lr))
+    return Tile(read(guide, block, calendar.guides), read(target, lr, calendar.targets), pair.crop(block, lr))
