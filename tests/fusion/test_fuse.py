@@ -453,7 +453,7 @@ def test_few_tiles_are_submitted_at_a_time(tree, monkeypatch):
 
 
 def test_reading_a_tile_reads_no_more_than_the_tile(tmp_path, monkeypatch):
-    # What calibrates the uncertainty reads a window of its own.
+    # What calibrates the uncertainty reads a window of its own, and what screens the guides reads them once.
     monkeypatch.setattr("sitsfuse.methods.shared.rehearsal.Rehearsal.calibrate", lambda *_: None)
     wide = scenes.site(n=128, ratio=4, cloudy=0.1)
     write_site(wide, tmp_path / "site.zarr", shard=64, chunk=32)
@@ -471,7 +471,8 @@ def test_reading_a_tile_reads_no_more_than_the_tile(tmp_path, monkeypatch):
 
     reader._Stored.__getitem__ = watched
     try:
-        fuse(open_site(tmp_path / "site.zarr"), method="temporal", dates=[scenes.day(14)], tile=32, workers=1)
+        how = {"method": "temporal", "tile": 32, "workers": 1, "keep_all_guides": True}
+        fuse(open_site(tmp_path / "site.zarr"), dates=[scenes.day(14)], **how)
     finally:
         reader._Stored.__getitem__ = real
     assert sum(read) == 128 * 128 * 2 * 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ from .parsing import names, numbers, pairs, reading
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from ..radiometry.screening import Screening
 
 
 def fuse(
@@ -61,6 +64,13 @@ def fuse(
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where an output is there.", rich_help_panel=OUTPUT)
+    ] = False,
+    keep_all_guides: Annotated[
+        bool,
+        typer.Option(
+            "--keep-all-guides",
+            help="Believe every guide, also where it shows what neither the LR series nor the other guides show.",
+        ),
     ] = False,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda, for methods that train.", rich_help_panel=SPEED)
@@ -122,13 +132,21 @@ def fuse(
             workers=workers,
             scheduler=scheduler,
             overwrite=overwrite,
+            keep_all_guides=keep_all_guides,
             report=report,
+            on_screening=None if quiet else _tell,
         )
     # An output may hold the dates of other runs, too.
     records = read_records(out)
     for day in (str(t)[:10] for t in times):
         print(f"{day}  {_line(day, records[day])}")
     print(out)
+
+
+def _tell(screening: Screening) -> None:
+    """Say which guides are left out, before the work begins."""
+    for verdict in screening.findings:
+        print(f"sitsfuse: {verdict}; --keep-all-guides believes it", file=sys.stderr)
 
 
 def methods() -> None:

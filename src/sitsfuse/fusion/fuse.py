@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..core.tiling import blocks
 from ..errors import InputError
 from ..methods import Method
 from ..methods.options import make_method
+from ..radiometry.screening import Screening, screen
 from ..readers import open_site
 from ..runtime import threads
 from .dates import plan_dates
@@ -27,6 +28,8 @@ from .run import OnFit, Report, Run
 
 TILE = 1024
 """Default side of a tile, in HR pixels."""
+OnScreening = Callable[[Screening], None]
+"""Called with what was found of the guides."""
 
 
 def fuse(
@@ -44,8 +47,10 @@ def fuse(
     workers: int | None = None,
     scheduler: str | None = None,
     overwrite: bool = False,
+    keep_all_guides: bool = False,
     report: Report | None = None,
     on_fit: OnFit | None = None,
+    on_screening: OnScreening | None = None,
 ) -> xr.Dataset | Path:
     """Predict HR images of a site.
 
@@ -78,10 +83,16 @@ def fuse(
         must be given.
     overwrite
         Whether to start anew where there is an output already.
+    keep_all_guides
+        Whether to believe every guide. By default a guide, or a part of it, is left out if it shows what neither the
+        LR series nor the other guides show: a cloud that its mask misses, a wrong radiometry
+        (:func:`~sitsfuse.radiometry.screening.screen`).
     report
         Called as the work proceeds.
     on_fit
         Called with each date that is fitted, on the calling thread: for those who want to ask its predictor more.
+    on_screening
+        Called once with what was found of the guides, if anything was.
 
     Returns
     -------
@@ -101,6 +112,12 @@ def fuse(
     if format not in ("cog", "zarr"):
         raise InputError("format", f"{format!r} is unknown", "choose cog or zarr")
     check_guides(tree, chosen)
+    left_out: list[dict[str, Any]] = []
+    if chosen.min_guides and not keep_all_guides:
+        screening = screen(tree)
+        tree, left_out = screening.apply(tree), screening.record
+        if left_out and on_screening is not None:
+            on_screening(screening)
     times, interpolated = plan_dates(group(tree, "target")["time"].values, dates, every)
     guide = group(tree, "guide")
     layout = Layout(
@@ -111,7 +128,7 @@ def fuse(
         guides=guide["time"].values,
         weights=weights,
         tile=tile,
-        config=configuration_of(tree, chosen, times),
+        config=configuration_of(tree, chosen, times) | {"left_out_guides": left_out},
     )
     output = _output(out, layout, format, int16, overwrite, scheduler)
     threads.bound()
