@@ -135,7 +135,7 @@ def misfit(tree, out):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("difference", {}), ("ddi", {"strength": 1.0}), ("carn+ddi", {"strength": 1.0})],
+    [("difference", {"anchor": "guides"}), ("ddi", {"strength": 1.0}), ("carn+ddi", {"strength": 1.0})],
 )
 def test_degrading_the_prediction_gives_the_target(name, options):
     # What the target shows beyond the guides: sharp parcels, then a smooth haze that LR pixels can resolve.

@@ -97,7 +97,8 @@ def test_spatial_is_valid_where_the_target_is():
 @pytest.mark.parametrize(("ratio", "offset", "day"), [(3.0, (0, 0), 14), (2.5, (0, 0), 5), (3.0, (-1.2, 0.6), 33)])
 def test_difference_interpolates_differences_in_time(ratio, offset, day):
     tree = scenes.site(n=30, ratio=ratio, offset=offset, guides=(2, 10, 20, 30), cloudy=0.0, seed=4)
-    out = fuse(tree, method="difference", dates=[scenes.day(day)], tile=16)
+    plain = {"anchor": "guides", "iterations": 1}
+    out = fuse(tree, method="difference", options=plain, dates=[scenes.day(day)], tile=16)
     guides, valid = arrays(tree, "guide")
     target = arrays(tree, "target")[0][[5, 14, 33].index(day)]
     coarse, ok = down(guides, valid, pair_of(tree))

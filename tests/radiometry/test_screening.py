@@ -101,6 +101,12 @@ def test_guides_are_believed_where_no_lr_image_is_near():
     assert screen(make_site(group(tree, "guide"), far)).findings == ()
 
 
+def test_a_guide_after_the_last_lr_image_is_believed():
+    # The others lie on the days of LR images, and agree with these to the last digit.
+    tree = scenes.site(n=30, ratio=3, guides=(0, 10, 20), targets=(0, 5, 10), cloudy=0.0)
+    assert screen(tree).findings == ()
+
+
 def test_distances_are_those_of_a_plain_loop():
     rng = np.random.default_rng(3)
     t, s, b, n = 5, 14, 2, 6
@@ -112,7 +118,8 @@ def test_distances_are_those_of_a_plain_loop():
         scenes.START + np.array([0, 20, 41, 60, 95], "timedelta64[D]"),
         scenes.START + np.sort(rng.choice(90, s, replace=False)).astype("timedelta64[D]"),
     )
-    usual = Usual(np.array([0.01, -0.02], np.float32), np.array([0.01, 0.02], np.float32))
+    a, b, c = (np.array(pair, np.float32) for pair in ((0.01, -0.02), (0.01, 0.02), (1e-5, 4e-5)))
+    usual = Usual(a, b, c, 2.0)
     found, judged = distances(part, usual)
     excess = part.excess(NEAR)
     gaps = (part.dates[None] - part.times[:, None]) / np.timedelta64(1, "D")
@@ -137,5 +144,8 @@ def test_distances_are_those_of_a_plain_loop():
         low, high = allowed.min(axis=0), allowed.max(axis=0)
         value = part.guide[k, :, y, x]
         outside = np.maximum(np.maximum(low - value, value - high), 0)
-        expected = (outside / (usual.scatter + (high - low) / CHANGE)).max() / (1 if both else ONE_SIDED)
+        a, b = (np.abs(gaps[k][side]).min(initial=np.inf) for side in (gaps[k] <= 0, gaps[k] >= 0))
+        lag = min(a, b) if np.isinf(max(a, b)) else a * b / (a + b) if min(a, b) else 0
+        scatter = np.sqrt(usual.scatter**2 + usual.drift * max(lag - usual.lag, 0))
+        expected = (outside / (scatter + (high - low) / CHANGE)).max() / (1 if both else ONE_SIDED)
         assert found[k, y, x] == pytest.approx(expected, rel=1e-4, abs=1e-5)

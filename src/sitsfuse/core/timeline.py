@@ -78,6 +78,18 @@ def effective_gap(valid: BoolArray, offsets: npt.NDArray[np.float64]) -> FloatAr
     return np.asarray(4 * near / (1 + share), np.float32)
 
 
+def bridge(offsets: npt.NDArray[np.float64]) -> float:
+    """Days that a linear interpolation to day 0 amounts to: ``a b / (a + b)``, as the variance of a Brownian bridge.
+
+    ``offsets`` are the days to the images; with images on one side only it is the days to the nearest.
+    """
+    before, after = -offsets[offsets <= 0], offsets[offsets >= 0]
+    a, b = (float(side.min()) if side.size else np.inf for side in (before, after))
+    if min(a, b) == 0:
+        return 0.0
+    return min(a, b) if np.isinf(max(a, b)) else a * b / (a + b)
+
+
 def interpolate(values: FloatArray, valid: BoolArray, offsets: npt.NDArray[np.float64]) -> tuple[FloatArray, BoolArray]:
     """Interpolate images to day 0.
 

@@ -14,9 +14,10 @@ from ..core.dates import days
 from ..core.series import mtf
 from ..core.site import group
 from ..core.timeline import temporal_weights
-from ..operators.residual import correct, residual_halo, spread_residual
+from ..operators.residual import correct, residual_halo, scene_halo, spread_residual
 from ..operators.updown import up_mask
 from .base import Tile, result
+from .shared.anchor import Anchor, learn
 from .shared.in_time import temporal_spread, weighted_sum
 from .shared.rehearsal import Rehearsed
 
@@ -39,13 +40,30 @@ class Difference(Rehearsed):
     paper: ClassVar[str] = "Luo et al. 2018 (STAIR-like)"
     min_guides: ClassVar[int] = 2
 
+    anchor: str = "auto"
+    """auto: a bias that the two sensors provably have is taken off, and what is no scene is not added; guides: the
+    residual against the degraded guides as it is."""
+
+    iterations: int = 2
+    """Residual corrections; the second one tightens the match with the target. Between sensors that show other details
+    it is one, with anchor=auto."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ValueError("iterations must be ≥ 1")
+        if self.anchor not in ("auto", "guides"):
+            raise ValueError(f"anchor is auto or guides, not {self.anchor!r}")
+
     def halo(self, ratio: float) -> int:
         """The reach of a residual correction."""
-        return residual_halo(ratio)
+        return self.iterations * residual_halo(ratio) + scene_halo(ratio)
 
     def examine(self, site: xr.DataTree, found: Sequence[Any]) -> DifferencePlain:
-        """Nothing to learn but the dates of the guides and the LR sensor's MTF."""
-        return DifferencePlain(group(site, "guide")["time"].values, tuple(mtf(group(site, "target"))))
+        """Learn what the two sensors lastingly see otherwise."""
+        guide, target = group(site, "guide"), group(site, "target")
+        anchor = learn(site) if self.anchor == "auto" else Anchor.plain(guide.sizes["band"])
+        iterations = 1 if anchor.differ else self.iterations
+        return DifferencePlain(guide["time"].values, tuple(mtf(target)), anchor, iterations)
 
 
 @dataclass(frozen=True)
@@ -54,10 +72,13 @@ class DifferencePlain:
 
     guides: Times
     mtf: tuple[float, ...]
+    anchor: Anchor
+    iterations: int
 
     def prepare(self, date: np.datetime64, target: xr.Dataset) -> DifferencePredictor:
-        """Nothing to learn."""
-        return DifferencePredictor(self.guides, np.array([date], self.guides.dtype), self.mtf)
+        """Nothing more to learn."""
+        when = np.array([date], self.guides.dtype)
+        return DifferencePredictor(self.guides, when, self.mtf, self.anchor, self.iterations)
 
 
 @dataclass(frozen=True)
@@ -67,11 +88,14 @@ class DifferencePredictor:
     guides: Times
     targets: Times
     mtf: tuple[float, ...]
+    anchor: Anchor
+    """What is taken off the target before the residual, and the noise of what remains."""
+    iterations: int = 1
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """Nothing was chosen."""
-        return {}
+        """Anchor of the residual per band, and its noise."""
+        return self.anchor.choices
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`."""
@@ -82,7 +106,10 @@ class DifferencePredictor:
         any_valid = np.asarray(valid.any(axis=0), bool)
         prior = weighted_sum(weights, values)
         whole = (1.0,) * len(prior)
-        image, misfit, known = correct(prior, any_valid, target, clear, tile.grids, self.mtf, whole, iterations=1)
+        target = target - self.anchor.bias(self.targets[0], tile.grids.lr)
+        image, misfit, known = correct(
+            prior, any_valid, target, clear, tile.grids, self.mtf, whole, self.iterations, self.anchor.noise
+        )
         unknown = temporal_spread(values, valid, weights, offsets)
         seen = up_mask(known, tile.grids)
         size = spread_residual(np.abs(misfit), known, tile.grids)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from scipy import ndimage
 
 from ..core.arrays import BoolArray, FloatArray
 from ..core.grid import Axis, GridPair
@@ -13,9 +16,20 @@ FADE = 0.05
 """Weight of 0 when a residual is carried under clouds (see `degrade.fill`)."""
 
 
+SMOOTHINGS = 3
+"""Times that squares are smoothed by 1 2 1 to tell the local power of a residual."""
+SPLIT = (0.1406, 0.6406)
+"""Shares of a white noise's power that fall to the smooth part of an image and to its details."""
+
+
 def residual_halo(ratio: float) -> int:
     """HR pixels that a residual correction reaches: ↓, filling under clouds and ↑."""
     return down_halo(ratio) + up_halo(ratio)
+
+
+def scene_halo(ratio: float) -> int:
+    """HR pixels that :func:`scene_part` reaches beyond."""
+    return math.ceil((1 + SMOOTHINGS) * ratio)
 
 
 def residual(
@@ -41,6 +55,7 @@ def correct(
     mtfs: tuple[float, ...],
     strength: tuple[float, ...],
     iterations: int,
+    noise: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Add the residual ``r = C_p - P↓``, several times: ``P + r↑`` does not quite degrade to ``C_p``.
 
@@ -56,6 +71,9 @@ def correct(
         Share of the residual to add, per band.
     iterations
         How often.
+    noise
+        (2, B) what of the residual's power, in its smooth part and in its details, is not scene (:func:`scene_part`);
+        None: nothing.
 
     Returns
     -------
@@ -64,7 +82,7 @@ def correct(
     """
     share = np.array(strength, np.float32)[:, None, None]
     misfit, known = residual(image, valid, target, clear, grids, mtfs)
-    left = share * misfit
+    left = share * (misfit if noise is None else scene_part(misfit, known, noise))
     for i in range(iterations):
         added = spread_residual(left, known, grids)
         image = image + added
@@ -72,6 +90,70 @@ def correct(
             # What of the correction is lost when it is seen at LR again.
             left = left - np.where(known, down(added, valid, grids, mtfs)[0], np.float32(0))
     return image, misfit, known
+
+
+def scene_part(misfit: FloatArray, known: BoolArray, noise: FloatArray) -> FloatArray:
+    """What of a residual is scene: far above the noise all of it, of the noise's size nothing.
+
+    The smooth part and the details of the residual are each multiplied by the gain of a Wiener filter,
+    ``max(0, 1 - noise / power)``, with the power of that part around the pixel.
+
+    Parameters
+    ----------
+    misfit, known
+        (B, y, x) the residual, and (y, x) where it is known.
+    noise
+        (2, B) power of what is not scene, in reflectance²: in the smooth part and in the details.
+
+    Returns
+    -------
+    numpy.ndarray
+        (B, y, x) float32, 0 where the residual is not known.
+
+    References
+    ----------
+    J. S. Lee, Digital image enhancement and noise filtering by use of local statistics, IEEE Transactions on Pattern
+    Analysis and Machine Intelligence 2, 1980: the local gain. That it is one per scale is ours.
+    """
+    if not noise.any():
+        return misfit
+    parts = split(misfit, known)
+    out = np.zeros_like(misfit)
+    weight = known.astype(np.float32)
+    for _ in range(SMOOTHINGS):
+        weight = _smoothed(weight)
+    for part, level in zip(parts, noise, strict=True):
+        power = part**2
+        for _ in range(SMOOTHINGS):
+            power = _smoothed(power)
+        power /= np.maximum(weight, np.float32(1e-6))
+        out += part * np.maximum(1 - level[:, None, None] / np.maximum(power, np.float32(1e-20)), 0).astype(np.float32)
+    return out
+
+
+def split(image: FloatArray, known: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """The smooth part of an LR image (mean over 3×3 pixels with weights 1 2 1, of the known ones) and its details.
+
+    Parameters
+    ----------
+    image, known
+        (B, ..., y, x), read only where known, and (..., y, x).
+
+    Returns
+    -------
+    smooth, detail
+        Like ``image``; they sum to it, and are 0 where it is not known.
+    """
+    clean = np.where(known, image, np.float32(0))
+    mean = _smoothed(clean) / np.maximum(_smoothed(known.astype(np.float32)), np.float32(1e-6))
+    smooth = np.where(known, mean, np.float32(0)).astype(np.float32)
+    return smooth, clean - smooth
+
+
+def _smoothed(image: FloatArray) -> FloatArray:
+    for axis in (-2, -1):
+        image = ndimage.convolve1d(image, np.array([0.25, 0.5, 0.25], np.float32), axis=axis, mode="constant")
+    return image
 
 
 def spread_residual(misfit: FloatArray, known: BoolArray, grids: GridPair) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.arrays import BoolArray, F64Array, FloatArray, IntArray
 from ..core.dates import days
+from ..core.timeline import bridge
 from ..operators.coarse import Coarse
 
 NEAR = 10.0
@@ -37,21 +38,41 @@ class Usual:
     """(B,) what the LR series shows more than the guides do, in reflectance."""
     scatter: FloatArray
     """(B,) robust standard deviation of that over pixels, in reflectance: of the guides, the middle one's."""
+    drift: FloatArray
+    """(B,) variance per day of what the LR series changes, in reflectance²: of neighbours, the middle pair's."""
+    lag: float
+    """Days that the LR series is interpolated over at a guide's date (`bridge`): of the guides, the middle one's."""
 
     @classmethod
-    def of(cls, windows: list[FloatArray]) -> Usual | None:
-        """From :meth:`Coarse.excess` of some windows; None where fewer than three guides tell."""
-        flat = np.concatenate([w.reshape(*w.shape[:2], -1) for w in windows], axis=-1)
-        middles, scatters = [], []
-        for image in flat:
+    def of(cls, windows: list[Coarse]) -> Usual | None:
+        """From some windows; None where fewer than three guides tell."""
+        flat = np.concatenate([e.reshape(*e.shape[:2], -1) for e in (w.excess(NEAR) for w in windows)], axis=-1)
+        at = days(windows[0].dates, windows[0].dates[0])
+        middles, scatters, lags = [], [], []
+        for time, image in zip(windows[0].times, flat, strict=True):
             some = image[:, np.isfinite(image).all(axis=0)]
             if some.shape[1] >= FEWEST_PIXELS:
                 middles.append(middle := np.median(some, axis=1))
                 scatters.append(1.4826 * np.median(np.abs(some - middle[:, None]), axis=1))
+                lags.append(bridge(days(windows[0].dates, time)))
         if len(middles) < FEWEST_GUIDES:
             return None
         scatter = np.maximum(np.median(scatters, axis=0), 1e-6)
-        return cls(np.median(middles, axis=0).astype(np.float32), scatter.astype(np.float32))
+        drifts = []
+        for j, gap in enumerate(np.diff(at)):
+            both = [w.clear[j] & w.clear[j + 1] for w in windows]
+            pairs = zip(windows, both, strict=True)
+            change = np.concatenate([(w.series[j + 1] - w.series[j])[:, b] for w, b in pairs], axis=1)
+            if change.shape[1] >= FEWEST_PIXELS:
+                drifts.append((1.4826 * np.median(np.abs(change), axis=1)) ** 2 / gap)
+        drift = np.median(drifts, axis=0) if drifts else np.zeros_like(scatter)
+        excess = np.median(middles, axis=0).astype(np.float32)
+        return cls(excess, scatter.astype(np.float32), drift.astype(np.float32), float(np.median(lags)))
+
+    def at(self, offsets: F64Array) -> FloatArray:
+        """(B,) usual difference at a date from which the LR images are ``offsets`` days away."""
+        more = max(bridge(offsets) - self.lag, 0.0)
+        return np.asarray(np.sqrt(self.scatter**2 + np.float32(more) * self.drift), np.float32)
 
 
 def distances(part: Coarse, usual: Usual) -> tuple[FloatArray, BoolArray]:
@@ -76,7 +97,8 @@ def distances(part: Coarse, usual: Usual) -> tuple[FloatArray, BoolArray]:
     bias = -_lasting(part.excess(NEAR), usual.excess)
     distance, judged = np.zeros(part.valid.shape, np.float32), np.zeros(part.valid.shape, bool)
     for k, near in enumerate(part.near(NEAR)):
-        low, high, sides = _allowed(part, days(part.dates, part.times[k]), bias)
+        offsets = days(part.dates, part.times[k])
+        low, high, sides = _allowed(part, offsets, bias)
         both = sides.min(axis=0) > 0
         # A single image on one side may itself be cloudy.
         seen = (both | (near & (sides.max(axis=0) >= EACH))) & part.valid[k]
@@ -84,7 +106,7 @@ def distances(part: Coarse, usual: Usual) -> tuple[FloatArray, BoolArray]:
         judged[k] = seen & others
         with np.errstate(invalid="ignore"):  # inf - inf where nothing is known
             outside = np.maximum(np.maximum(low - part.guide[k], part.guide[k] - high), 0)
-            far = (outside / (usual.scatter[:, None, None] + (high - low) / np.float32(CHANGE))).max(axis=0)
+            far = (outside / (usual.at(offsets)[:, None, None] + (high - low) / np.float32(CHANGE))).max(axis=0)
         distance[k] = np.where(judged[k], np.where(both, far, far / np.float32(ONE_SIDED)), np.float32(0))
     return distance, judged
 

@@ -127,7 +127,7 @@ def screen(site: xr.DataTree, most: int | None = None) -> Screening:
     if most is not None:
         windows = [windows[i] for i in spread(windows, most)]
     parts = {i: Coarse.read(site, windows[i]) for i in spread(windows, SAMPLED)}
-    usual = Usual.of([part.excess(NEAR) for part in parts.values()])
+    usual = Usual.of(list(parts.values()))
     if usual is None:
         return nothing
     sure, likely, edge, judged, known, shared = (np.zeros((len(times), *pair.lr.shape), bool) for _ in range(6))

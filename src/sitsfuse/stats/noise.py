@@ -9,6 +9,8 @@ from ..core.arrays import BoolArray, F64Array, FloatArray
 
 FEWEST = 50
 """Fewest pixels at which something is measured."""
+APART = 25.0
+"""Days between two images beyond which their difference tells no noise."""
 TINY = 1e-20
 """What variances are divided by at least, in reflectance²."""
 
@@ -67,3 +69,36 @@ def grain_and_noise(values: FloatArray, valid: BoolArray) -> tuple[F64Array, F64
         return np.zeros(values.shape[1]), np.zeros(values.shape[1])
     grain, image = np.median(changes, axis=0), np.median(images, axis=0)
     return grain, grain * np.minimum(1, grain / np.maximum(image, TINY))
+
+
+def series_noise(values: FloatArray, valid: BoolArray, days: F64Array) -> F64Array:
+    """Standard deviation of a sensor's white noise, by what cannot be scene in a series of its images, (B,).
+
+    Each image is compared with the one before, and with what the two around it interpolate to. What changes in between
+    only adds to the noise; so the least found is nearest to it. White noise comes out 0 to 20 % low.
+
+    Parameters
+    ----------
+    values, valid
+        (S, B, ..., y, x), read only where valid, and (S, ..., y, x).
+    days
+        (S,) increasing. Images more than `APART` days apart are not compared.
+    """
+    found = []
+    for k in range(1, len(values)):
+        for ahead in (False, True):
+            if ahead and k + 1 == len(values):
+                continue
+            others = (k - 1, k + 1) if ahead else (k - 1,)
+            if max(abs(days[i] - days[k]) for i in others) > APART:
+                continue
+            share = (days[k + 1] - days[k]) / (days[k + 1] - days[k - 1]) if ahead else 1.0
+            weights = (share, 1 - share)[: len(others)]
+            both = valid[k] & np.logical_and.reduce([valid[i] for i in others])
+            if np.count_nonzero(both) < 4 * FEWEST:
+                continue
+            change = values[k] - sum(np.float32(w) * values[i] for w, i in zip(weights, others, strict=True))
+            noise = white_noise(np.where(both, change, np.float32(0)), both)
+            if noise.any():
+                found.append(noise / np.sqrt(1 + sum(w**2 for w in weights)))
+    return np.min(found, axis=0) if found else np.zeros(values.shape[1])

@@ -16,6 +16,7 @@ from ...operators.matrices import separable, up_matrix
 from ...operators.updown import fill, up, up_mask
 from ..base import Tile, result
 from ..difference import DifferencePredictor
+from .anchor import Anchor
 from .dates import Calendar, Dates
 
 WIDEST = 5.0
@@ -77,7 +78,8 @@ class Pairs:
         if not found[self.tile.core].all():
             today = self.tile.target.isel(time=[self.dates.today])
             rest = Tile(self.tile.guide, today, self.tile.grids)
-            other = DifferencePredictor(self.dates.guides, today["time"].values, self.dates.mtf)(rest)
+            plain = Anchor.plain(len(self.dates.mtf))
+            other = DifferencePredictor(self.dates.guides, today["time"].values, self.dates.mtf, plain)(rest)
             image = np.where(found, image, other["reflectance"].values)
             uncertainty = np.where(found, uncertainty, other["uncertainty"].values)
         return result(self.tile, image, valid, uncertainty, ~found)
