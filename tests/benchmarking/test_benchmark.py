@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -19,11 +20,12 @@ from sitsfuse.errors import InputError
 from sitsfuse.methods import METHODS
 from sitsfuse.methods.temporal import Temporal
 from sitsfuse.readers import open_series
+from sitsfuse.runtime import memory
 from sitsfuse.simulator import SITES
 from sitsfuse.writers import write_geotiffs, write_series, write_site
 from tests.helpers import scenes
 
-COSTS = ["seconds", "seconds_evaluation", "peak_rss"]
+COSTS = ["seconds", "cpu_seconds", "seconds_evaluation", "peak_rss"]
 QUICK = ("temporal", "difference")
 
 
@@ -78,6 +80,7 @@ def test_every_date_of_every_site_and_ratio(table):
     }
     assert units["same_day"].all()
     assert (units["seconds"] > 0).all()
+    assert (units["cpu_seconds"] > 0).all()
     assert (units["peak_rss"] > 50).all()
     assert table.attrs["failures"] == 0
     stored = Results(table.attrs["folder"]).table()
@@ -248,6 +251,36 @@ def test_a_dying_process_is_one_failure(tmp_path):
     assert {j.unit.method for j in finished(jobs, 2, live_or_die)} == set(methods)
     assert len(results.collect()) == 4
     assert results.failures()["method"].tolist() == ["deadly"]
+
+
+def tell_the_process(job):
+    Results(job.results).write_rows(job.unit, pd.DataFrame({"method": [job.unit.method], "process": [os.getpid()]}))
+
+
+@pytest.mark.slow
+def test_no_method_inherits_the_memory_of_another(tmp_path):
+    """What a process has loaded stays in it: two methods never share one, and one method need not start anew."""
+    results = Results(tmp_path / "results")
+    targets = {"target": {"dates": ["2019-05-01", "2019-05-11", "2019-05-21"]}}
+    config = {"methods": {"a": {}, "b": {}}, "protocols": ["standard"]}
+    results.configure({"sites": {"s": {"targets": targets}}, **config})
+    jobs = [Job(results.path, unit, {}, {}, 1, 64, False, 1) for unit in results.units()]
+    assert len(list(finished(jobs, 1, tell_the_process))) == 6
+    made = results.collect()
+    assert made.groupby("process")["method"].nunique().tolist() == [1, 1]
+
+
+def test_the_peak_is_that_of_what_comes():
+    """Neither what was freed before counts, nor what free memory the allocator holds back."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux forgets a peak")
+    pieces = [np.ones(8000) for _ in range(2000)]  # 128 MB in pieces that the allocator keeps
+    kept = pieces[::100]
+    before = memory.peak()
+    del pieces
+    memory.reset_peak()
+    assert memory.peak() < before - 60
+    assert len(kept) == 20
 
 
 def test_protocols_judge_the_same_pixels(sites, tmp_path):

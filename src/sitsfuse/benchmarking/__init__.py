@@ -94,8 +94,9 @@ def benchmark(
         The tidy table, also in ``out/metrics.parquet``: the columns of :func:`sitsfuse.evaluate` behind ``site``,
         ``landscape``, ``target``, ``ratio``, ``protocol``, ``method``, ``same_day`` (whether the reference is of the
         predicted day), ``nearest_guide`` (days to the nearest guide used), ``seconds`` (of the fusion, with reading
-        and writing), ``seconds_evaluation``, ``peak_rss`` (MB of the process during the fusion) and ``megapixels`` (of
-        the scene). Its ``attrs["failures"]`` counts the predictions without rows.
+        and writing), ``cpu_seconds`` (the same on all cores together), ``seconds_evaluation``, ``peak_rss`` (MB of the
+        process during the fusion; a process serves one method, but with ``jobs=0``) and ``megapixels`` (of the
+        scene). Its ``attrs["failures"]`` counts the predictions without rows.
 
     Raises
     ------

@@ -1,8 +1,11 @@
-"""Predictions on a pool of processes, of which a job may take one down."""
+"""Predictions on a few processes, each for one method at a time, of which a job may take one down.
+
+What a process has loaded stays in it: one that fuses with a network holds torch from then on. So that the memory of a
+method is its own, and not what ran before it, a process ends where its method does.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -15,55 +18,74 @@ from concurrent.futures.process import BrokenProcessPool
 from .results import Results
 from .units import Job
 
+Run = Callable[[Job], None]
 
-def finished(work: Sequence[Job], processes: int, run: Callable[[Job], None]) -> Iterator[Job]:
-    """Run jobs and yield them as they end; a job that takes its process down is noted as failed."""
+
+def finished(work: Sequence[Job], processes: int, run: Run) -> Iterator[Job]:
+    """Run jobs and yield them as they end; a job that takes its process down twice is noted as failed."""
     if processes == 0:
         for job in work:
             run(job)
             yield job
         return
-    waiting = list(reversed(work))
-    suspects: list[Job] = []
-    while waiting or suspects:
-        # When a process dies, all that were at work are suspects: they are tried one by one.
-        alone = bool(suspects)
-        queue = suspects if alone else waiting
-        with _pool(1 if alone else processes) as pool:
-            running: dict[Future[None], Job] = {}
-            broken = False
-            while (queue and not broken) or running:
-                while queue and not broken and len(running) < (1 if alone else processes):
-                    job = queue.pop()
-                    running[pool.submit(run, job)] = job
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(future)
-                    try:
-                        future.result()
-                    except BrokenProcessPool:
-                        broken = True
-                        if alone:
-                            Results(job.results).write_failure(job.unit, "took its process down: out of memory?")
-                            yield job
-                        else:
-                            suspects.append(job)
-                    else:
-                        yield job
+    died: list[Job] = []
+    for job, survived in _ended(work, processes, run):
+        if survived:
+            yield job
+        else:
+            died.append(job)
+    # It may have lacked memory that others held: once more, alone.
+    for job, survived in _ended(died, 1, run):
+        if not survived:
+            Results(job.results).write_failure(job.unit, "took its process down: out of memory?")
+        yield job
 
 
-@contextlib.contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned: a fork would copy the locks of threads that it does not copy.
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin_process)
+def _ended(work: Sequence[Job], processes: int, run: Run) -> Iterator[tuple[Job, bool]]:
+    """Jobs as they end, and whether their process survived them."""
+    waiting: dict[str, list[Job]] = {}
+    for job in reversed(work):
+        waiting.setdefault(job.unit.method, []).append(job)
+    running: dict[Future[None], tuple[Job, ProcessPoolExecutor]] = {}
+
+    def start(method: str, process: ProcessPoolExecutor) -> None:
+        job = waiting[method].pop()
+        if not waiting[method]:
+            del waiting[method]
+        running[process.submit(run, job)] = job, process
+
     try:
-        yield pool
+        while waiting or running:
+            while waiting and len(running) < processes:
+                start(max(waiting, key=lambda m: len(waiting[m])), _process())
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job, process = running[future]
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    survived = False
+                else:
+                    survived = True
+                del running[future]
+                if survived and job.unit.method in waiting:
+                    start(job.unit.method, process)
+                else:
+                    process.shutdown(wait=False)
+                yield job, survived
     except BaseException:
         # Ctrl-C: what is at work is lost, nothing else.
-        for process in list((pool._processes or {}).values()):
-            process.kill()
+        for _, pool in running.values():
+            for worker in list((pool._processes or {}).values()):
+                worker.kill()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        for _, pool in running.values():
+            pool.shutdown(cancel_futures=True)
+
+
+def _process() -> ProcessPoolExecutor:
+    # Spawned: a fork would copy the locks of threads that it does not copy.
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin_process)
 
 
 def _begin_process() -> None:

@@ -81,7 +81,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     method = make_method(unit.method, job.options)
     fitted: list[Predictor] = []
     memory.reset_peak()
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     fuse(
         part,
         folder,
@@ -93,7 +93,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
         overwrite=True,
         on_fit=lambda _, predictor: fitted.append(predictor),
     )
-    fused = time.perf_counter()
+    fused, worked = time.perf_counter(), time.process_time() - busy
     peak = memory.peak()
     reference = group(site, "reference")
     truth = reference.isel(time=[nearest(reference, answer)])
@@ -115,6 +115,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
         "same_day": rows["days"] == 0,
         "nearest_guide": _nearest(group(part, "guide")["time"].values, date),
         "seconds": fused - began,
+        "cpu_seconds": worked,
         "seconds_evaluation": judged - fused,
         "peak_rss": peak,
         "megapixels": truth.sizes["y"] * truth.sizes["x"] / 1e6,
