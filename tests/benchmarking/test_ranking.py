@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sitsfuse.benchmarking.measures import EDGES, NDVI, RMSE, Measure
 from sitsfuse.benchmarking.ranking import ranking
 from sitsfuse.benchmarking.scores import Scores, summary
-from sitsfuse.stats.paired import block_length, bootstrap, holm, interval, signed_rank
+from sitsfuse.stats.paired import block_length, bootstrap, holm, interval, scene_means, scenes, signed_rank
 from tests.helpers.make_results import BANDS, DATES, METHODS, error_of, make_results
 
 
@@ -118,6 +118,42 @@ def test_the_interval_covers_a_mean_about_as_often_as_it_says():
     assert 0.85 <= covered / 150 <= 1
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), min_size=1, max_size=40))
+def test_scenes_are_blocks_of_dates_of_a_site(pairs):
+    site, date = (np.array(c) for c in zip(*pairs, strict=True))
+    number = scenes(site, date)
+    assert sorted(set(number)) == list(range(number.max() + 1))
+    for s in set(site):
+        days = sorted(set(date[site == s]))
+        held = [set(number[(site == s) & (date == d)]) for d in days]
+        assert all(len(h) == 1 for h in held)  # whatever the ratio
+        order = [next(iter(h)) for h in held]
+        assert order == sorted(order)
+        sizes = np.unique(order, return_counts=True)[1]
+        assert np.ptp(sizes) <= 1
+        assert (len(sizes) - 1) ** 3 < len(days) ** 2 <= len(sizes) ** 3
+    values = np.random.default_rng(0).normal(size=(len(site), 2))
+    slow = np.stack([values[number == k].mean(axis=0) for k in range(number.max() + 1)])
+    np.testing.assert_allclose(scene_means(values, number), slow)
+
+
+def test_errors_of_an_index_are_not_averaged_with_those_of_reflectance():
+    """A site of NDVI alone at ×8 and one of reflectance at ×1.5: nothing can be ranked over both ratios."""
+    rows = []
+    for site, ratio, bands in (("index", 8.0, ("ndvi", "all")), ("bands", 1.5, ("nir", "swir16", "all"))):
+        for method, band in itertools.product(("x", "y"), bands):
+            row = {"site": site, "target": "t", "ratio": ratio, "protocol": "standard", "method": method}
+            row |= {"date": "2020-01-01", "band": band, "stratum": "all", "metric": "rmse", "same_day": True}
+            rows.append(row | {"value": 0.08 if site == "index" else 0.03})
+    scores = Scores.of(pd.DataFrame(rows))
+    assert scores.headline(8.0) == [Measure("rmse", "ndvi")]
+    assert scores.headline(1.5) == [RMSE]
+    assert scores.headline() == []
+    assert not ranking(scores).places
+    assert (Measure("rmse", "ndvi").unit, RMSE.unit, EDGES.unit) == ("NDVI", "reflectance", "–")
+
+
 # --- tests -----------------------------------------------------------------------------------------------------
 
 
@@ -171,9 +207,10 @@ def test_ranking_of_known_numbers(scores):
         np.mean([error_of("carn", "all", "all", 2.5, s, d, "standard") for s, d in pairs])
     )
     assert carn.low < carn.mean < carn.high
-    # Eight pairs of one sign: 2 / 2^8, times four methods.
-    assert carn.chance == pytest.approx(4 * 2 / 2**8)
-    assert not carn.tied
+    # Four dates are three blocks, of two sites six scenes of one sign: 2 / 2^6, times four methods.
+    assert at2.scenes == 6
+    assert carn.chance == pytest.approx(4 * 2 / 2**6)
+    assert carn.tied
     assert [p.method for p in at2.places if p.cells[EDGES].best] == ["ddi"]
 
 
@@ -182,8 +219,9 @@ def test_a_pair_that_a_method_lacks_is_left_out_for_all():
     held = ranking(Scores.of(a_table(values)))
     assert (held.pairs, held.left_out, held.missing) == (3, 1, {"m1": 1})
     assert [p.cells[RMSE].mean for p in held.places] == [3.0, 4.0]
-    # Three pairs say nothing.
-    assert held.places[1].cells[RMSE].tied
+    # Three pairs say nothing: no test, no mark, no interval.
+    assert not held.places[1].cells[RMSE].tied
+    assert held.places[1].cells[RMSE].interval is None
 
 
 def test_a_method_with_few_pairs_does_not_shrink_the_comparison():
@@ -208,7 +246,8 @@ def test_a_method_like_the_best_is_marked():
     rng = np.random.default_rng(4)
     base = rng.uniform(1, 2, 12)
     values = np.column_stack([base, base + rng.choice((-1, 1), 12) * rng.uniform(0.1, 0.2, 12), base + 1])
-    cells = {p.method: p.cells[RMSE] for p in ranking(Scores.of(a_table(values))).places}
+    cells = {p.method: p.cells[RMSE] for p in ranking(Scores.of(a_table(values, sites=range(12)))).places}
+    assert cells["m0"].interval is not None
     assert not cells["m2"].tied
     assert cells["m1"].tied != cells["m0"].tied
     assert cells["m1"].best != cells["m0"].best

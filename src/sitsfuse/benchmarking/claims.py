@@ -1,8 +1,8 @@
 """What the Sentinel-HR study concluded, put to the test by the pairs of a benchmark.
 
 A claim is confirmed or refuted only by a test on pairs: what may be chance is undecided. All tests are at 5 %,
-corrected after Holm over the tests that one claim needs. Dates of one site resemble each other, so chances are too
-small rather than too large.
+corrected after Holm over the tests that one claim needs. Ratios of one date and neighbouring dates of a site count as
+one scene, see :func:`sitsfuse.stats.paired.scenes`; with fewer than six scenes nothing is tested.
 
 References
 ----------
@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from ..core.arrays import BoolArray, F64Array
-from ..stats.paired import holm, signed_rank
+from ..stats.paired import holm, scene_means, scenes, signed_rank
 from .duels import Duel, chance_text
 from .measures import EDGES, NDVI, RMSE, Measure
 from .protocols import GUIDE_GAP, STANDARD, Protocol
@@ -107,8 +107,8 @@ def carn_competes(scores: Scores) -> Claim:
     for measure in measures:
         ours, theirs = (scores.one(measure, name)[at] for name in (CARN, DDI))
         known = (ours > 0) & (theirs > 0)
-        quotient = ours[known] / theirs[known]
-        excess = np.log(quotient / (1 + MARGIN))
+        quotient, where = ours[known] / theirs[known], scores.pairs[at][known]
+        excess = scene_means(np.log(quotient / (1 + MARGIN)), scenes(where["site"], where["date"]))
         within.append(signed_rank(excess, "less"))
         beyond.append(signed_rank(excess, "greater"))
         numbers[f"quotient of {measure.label}"] = float(np.median(quotient))
@@ -139,7 +139,7 @@ def mixing_pays(scores: Scores) -> Claim:
         for name in mixes
         for measure in _there(scores, (RMSE, NDVI))
     ]
-    tested = [entry for entry in found if entry[2].pairs >= FEWEST]
+    tested = [entry for entry in found if entry[2].scenes >= FEWEST]
     if not tested:
         return Claim(text, UNTESTABLE, _too_few(scores, ("temporal",), [d for *_, d in found]), criterion)
     chances = holm([d.chance for *_, d in tested])
@@ -180,7 +180,7 @@ def revisits_hold(scores: Scores, config: Mapping[str, Any]) -> Claim:
     for low, high in REVISITS:
         for other in TRIVIAL:
             ours, theirs = _over_gaps(scores, gaps, other, low, high)
-            duels.append(Duel.of(RMSE, ours, theirs))
+            duels.append(Duel.of(RMSE, ours, theirs, scores.pairs))
             names.append(f"{low:g}–{high:g} days against {other}")
     counts = ", ".join(
         f"{d.pairs} of {low:g}–{high:g} days" for d, (low, high) in zip(duels[::2], REVISITS, strict=True)
@@ -189,7 +189,7 @@ def revisits_hold(scores: Scores, config: Mapping[str, Any]) -> Claim:
         f"pairs of {low:g}–{high:g} days": float(d.pairs) for d, (low, high) in zip(duels[::2], REVISITS, strict=True)
     }
     if not _enough(duels):
-        evidence = f"Too few pairs with such guides ({counts}; {FEWEST} are needed of each)."
+        evidence = f"Too few scenes with such guides (pairs: {counts}; {FEWEST} independent scenes are needed of each)."
         lacking = [m for m in (DDI, *TRIVIAL) if m not in scores.methods]
         evidence = f"{_listed(lacking)} did not run." if lacking else evidence
         return Claim(text, UNTESTABLE, evidence, criterion, numbers)
@@ -219,7 +219,14 @@ def errors_are_small(scores: Scores) -> Claim:
     below = values < np.array(list(LIMITS.values()))
     good: BoolArray = np.asarray(below.all(axis=1), bool)
     count, met = int(known.sum()), int(good[known].sum())
-    test = [stats.binomtest(met, count, SHARE, alternative=side).pvalue for side in ("greater", "less")]
+    where = scores.pairs[known]
+    independent = len(set(scenes(where["site"], where["date"])))
+    if independent < FEWEST:
+        evidence = f"{met} of {count} predictions meet all limits, of {independent} independent scenes; a test needs"
+        return Claim(text, UNTESTABLE, f"{evidence} {FEWEST}.", criterion, {"scenes": float(independent)})
+    # The share is that of all pairs, what it is worth that of so many independent scenes.
+    met_of = round(met / count * independent)
+    test = [stats.binomtest(met_of, independent, SHARE, alternative=side).pvalue for side in ("greater", "less")]
     verdict = CONFIRMED if test[0] < ALPHA else REFUTED if test[1] < ALPHA else UNDECIDED
     shares = {b: float(below[known, k].mean()) for k, b in enumerate(LIMITS)}
     per_band = ", ".join(f"{b} {100 * share:.0f} %" for b, share in shares.items())
@@ -227,10 +234,10 @@ def errors_are_small(scores: Scores) -> Claim:
     per_ratio = ", ".join(f"×{r:g} {100 * good[at].mean():.0f} %" for r, at in ratios if at.any())
     day = " of the same day" if same.any() else ""
     evidence = (
-        f"{met} of {count} scenes{day} ({100 * met / count:.0f} %) meet all limits "
-        f"({chance_text(min(test))} against 75 %): {per_band}; {per_ratio}."
+        f"{met} of {count} predictions{day} ({100 * met / count:.0f} %) meet all limits "
+        f"({chance_text(min(test))} against 75 %, as of {independent} independent scenes): {per_band}; {per_ratio}."
     )
-    return Claim(text, verdict, evidence, criterion, {"share": met / count, "scenes": float(count), **shares})
+    return Claim(text, verdict, evidence, criterion, {"share": met / count, "scenes": float(independent), **shares})
 
 
 def guide_gaps(scores: Scores, config: Mapping[str, Any]) -> dict[str, F64Array]:
@@ -268,7 +275,7 @@ def _over_gaps(
 
 
 def _duel(scores: Scores, measure: Measure, ours: str, theirs: str, at: BoolArray) -> Duel:
-    return Duel.of(measure, scores.one(measure, ours)[at], scores.one(measure, theirs)[at])
+    return Duel.of(measure, scores.one(measure, ours)[at], scores.one(measure, theirs)[at], scores.pairs[at])
 
 
 def _count(duels: Sequence[Duel], chances: Sequence[float]) -> tuple[int, int]:
@@ -278,7 +285,7 @@ def _count(duels: Sequence[Duel], chances: Sequence[float]) -> tuple[int, int]:
 
 
 def _enough(duels: Sequence[Duel]) -> bool:
-    return bool(duels) and all(d.pairs >= FEWEST for d in duels)
+    return bool(duels) and all(d.scenes >= FEWEST for d in duels)
 
 
 def _near(scores: Scores, ratio: float) -> BoolArray:
@@ -295,8 +302,11 @@ def _too_few(scores: Scores, methods: Sequence[str], duels: Sequence[Duel], wher
     lacking = [m for m in methods if m not in scores.methods]
     if lacking:
         return f"{_listed(lacking)} did not run."
-    pairs = min((d.pairs for d in duels), default=0)
-    return f"There are {pairs} pairs{where} that both methods have; a test needs {FEWEST}."
+    fewest = min(duels, key=lambda d: d.scenes, default=None)
+    pairs, held = (fewest.pairs, fewest.scenes) if fewest else (0, 0)
+    return (
+        f"There are {pairs} pairs{where} that both methods have, of {held} independent scenes; a test needs {FEWEST}."
+    )
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from ..core.arrays import F64Array
-from ..stats.paired import signed_rank
+from ..stats.paired import scene_means, scenes, signed_rank
 from .measures import Measure
 
 
@@ -18,6 +19,8 @@ class Duel:
 
     measure: Measure
     pairs: int
+    scenes: int
+    """Independent ones among the pairs, on which the test is: see :func:`sitsfuse.stats.paired.scenes`."""
     ours: float
     """Mean of the first."""
     theirs: float
@@ -27,16 +30,17 @@ class Duel:
     """Of such differences if there were none, two-sided."""
 
     @classmethod
-    def of(cls, measure: Measure, ours: F64Array, theirs: F64Array) -> Duel:
-        """Compare (pair,) values."""
+    def of(cls, measure: Measure, ours: F64Array, theirs: F64Array, pairs: pd.DataFrame) -> Duel:
+        """Compare (pair,) values; ``pairs`` tells their ``site`` and ``date``."""
         known = np.isfinite(ours) & np.isfinite(theirs)
         ours, theirs = ours[known], theirs[known]
         if not known.any():
-            return cls(measure, 0, float("nan"), float("nan"), False, 1.0)
-        gain = (ours - theirs) * (1 if measure.higher else -1)
+            return cls(measure, 0, 0, float("nan"), float("nan"), False, 1.0)
+        number = scenes(pairs["site"][known], pairs["date"][known])
+        gain = scene_means((ours - theirs) * (1 if measure.higher else -1), number)
         ranks = stats.rankdata(np.abs(gain)) * np.sign(gain)
         means = float(ours.mean()), float(theirs.mean())
-        return cls(measure, int(known.sum()), *means, bool(ranks.sum() > 0), signed_rank(gain))
+        return cls(measure, int(known.sum()), len(gain), *means, bool(ranks.sum() > 0), signed_rank(gain))
 
     def told(self, chance: float) -> str:
         """In words, with the corrected chance."""

@@ -25,7 +25,9 @@ NAMES = {
 }
 """What metrics are called."""
 UNITS = {"sam": "°", "psnr": "dB", "frr": "%", "fro": "%", "fru": "%"}
-"""Units of metrics that are neither reflectances nor free of a unit."""
+"""Units of metrics that are not of what is compared."""
+OF_VALUES = frozenset(("rmse", "mae", "bias", "ce90", "ce99", "lr_consistency", "sharpness", "psnr", "ergas"))
+"""Metrics that depend on what is compared: those of reflectance and those of an index are no numbers of one kind."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,15 @@ class Measure:
     def higher(self) -> bool:
         """Whether more is better."""
         return self.metric in HIGHER
+
+    @property
+    def unit(self) -> str:
+        """``reflectance``, ``NDVI``, ``°`` …, or a dash."""
+        if self.metric in UNITS:
+            return UNITS[self.metric]
+        if self.metric not in OF_VALUES or self.metric == "ergas":
+            return "–"
+        return "NDVI" if self.band == "ndvi" else "reflectance"
 
     @property
     def label(self) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from ..core.arrays import F64Array
-from ..stats.paired import bootstrap, holm, interval, signed_rank
+from ..stats.paired import bootstrap, holm, interval, scene_means, scenes, signed_rank
 from .measures import HEADLINE, Measure
 from .protocols import STANDARD
 from .scores import Codes, Scores
@@ -19,7 +19,8 @@ from .scores import Codes, Scores
 ALPHA = 0.05
 """Chance of a false alarm that tests are allowed, over all that are made together."""
 FEWEST = 6
-"""Fewest pairs of a test: with fewer, a signed-rank test cannot reach 5 % on both sides (2 / 2⁵ > 0.05)."""
+"""Fewest independent scenes of a test and of an interval: with fewer, a signed-rank test cannot reach 5 % on both
+sides (2 / 2⁵ > 0.05)."""
 ENOUGH = 0.5
 """Least share of the predictions that a method must have to be compared."""
 
@@ -30,17 +31,22 @@ class Cell:
 
     mean: float
     low: float
-    """Lower end of its 95 % interval."""
+    """Lower end of its 95 % interval; NaN with too few scenes."""
     high: float
     chance: float
     """Holm-corrected chance of such differences from the best method, if there were none; NaN for the best itself,
-    and with too few pairs."""
+    and with too few scenes."""
     best: bool
 
     @property
     def tied(self) -> bool:
-        """Whether it cannot be told from the best."""
-        return not self.best and not self.chance < ALPHA
+        """Whether a test was made and cannot tell it from the best."""
+        return self.chance >= ALPHA
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval; None if there is none."""
+        return (self.low, self.high) if np.isfinite(self.low) else None
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Ranking:
     places: tuple[Place, ...]
     rows: Codes
     """Positions of the pairs compared, those that all methods have, among those of the scores."""
+    scenes: int
+    """Independent ones among the pairs, on which tests and intervals are."""
     left_out: int
     """Pairs that only some of the methods have."""
     sites: int
@@ -122,6 +130,7 @@ def ranking(
         measures,
         tuple(sorted(places, key=lambda p: p.rank)),
         rows,
+        len(set(scenes(where["site"], where["date"]))),
         any_pair - len(where),
         int(where["site"].nunique()),
         apart,
@@ -131,13 +140,17 @@ def ranking(
 
 def _cells(values: F64Array, signed: F64Array, where: pd.DataFrame) -> list[Cell]:
     """A cell per method, of (pair, method) values of one measure."""
-    low, high = interval(bootstrap(values, where["site"], where["date"]))
+    number = scenes(where["site"], where["date"])
+    enough = number.max() + 1 >= FEWEST
+    unknown = np.full(values.shape[1], np.nan)
+    low, high = interval(bootstrap(values, where["site"], where["date"])) if enough else (unknown, unknown)
     means = values.mean(axis=0)
     best = int(np.argmin(signed.mean(axis=0)))
     others = [j for j in range(len(means)) if j != best]
     chances = np.full(len(means), np.nan)
-    if len(values) >= FEWEST and others:
-        chances[others] = holm([signed_rank(signed[:, j] - signed[:, best]) for j in others])
+    if enough and others:
+        each = scene_means(signed - signed[:, [best]], number)
+        chances[others] = holm([signed_rank(each[:, j]) for j in others])
     return [
         Cell(float(means[j]), float(low[j]), float(high[j]), float(chances[j]), j == best) for j in range(len(means))
     ]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..core.arrays import F64Array
-from .measures import HEADLINE, Measure
+from .measures import HEADLINE, OF_VALUES, Measure
 from .protocols import STANDARD
 
 Codes = npt.NDArray[np.int64]
@@ -51,6 +51,7 @@ class Scores:
         methods, protocols, sites
             Their order; those not named come behind, those without a row nowhere.
         """
+        table = _of_one_kind(table)
         dates = table["date"].astype(str).str.slice(0, 10)
         pair, where = _codes([table["site"], table["target"], dates])
         first = np.unique(pair, return_index=True)[1]
@@ -70,7 +71,7 @@ class Scores:
         values = np.full((*shape, len(kinds)), np.nan)
         values[protocol, place[pair], method, key] = table["value"].to_numpy(float)
         costs = {}
-        for name in ("seconds", "peak_rss", "megapixels", "nearest_guide"):
+        for name in ("seconds", "cpu_seconds", "peak_rss", "megapixels", "nearest_guide"):
             if name in table:
                 costs[name] = np.full(shape, np.nan)
                 costs[name][protocol, place[pair], method] = table[name].to_numpy(float)
@@ -125,6 +126,17 @@ class Scores:
             near = (Measure(measure.metric, b) for b in bands)
             found += [m for m in near if all(np.isfinite(self.get(m)[at]).any() for at in parts)][:1]
         return list(dict.fromkeys(found))
+
+
+def _of_one_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """Without errors over all bands of sites whose only band is an index: these are no reflectances.
+
+    They stand in the rows of the index as well.
+    """
+    bands = table.groupby("site")["band"].agg(set)
+    indices = [site for site, held in bands.items() if held - {"all"} == {"ndvi"}]
+    mixed = table["site"].isin(indices) & (table["band"] == "all") & table["metric"].isin(OF_VALUES)
+    return table[~mixed] if indices else table
 
 
 def _codes(columns: Sequence[pd.Series[Any]]) -> tuple[Codes, pd.DataFrame]:

@@ -13,9 +13,6 @@ from .theme import FONT, colour
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def require_matplotlib() -> type[Figure]:
@@ -56,10 +53,14 @@ def date_axis(axes: Axes, ticks: int) -> None:
 
 
 def save(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write a figure to a file of the type that its suffix tells."""
-    with replacing(path) as draft, warnings.catch_warnings():
+    """Write a figure to a file of the type that its suffix tells; the same figure makes the same SVG."""
+    import matplotlib as mpl
+
+    about = {"Date": None} if path.suffix.lower() == ".svg" else None
+    salt = mpl.rc_context({"svg.hashsalt": path.stem})
+    with salt, replacing(path) as draft, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         try:
-            figure.savefig(draft, dpi=dpi, facecolor=colour("paper"))
+            figure.savefig(draft, dpi=dpi, facecolor=colour("paper"), metadata=about)
         except ValueError as error:
             raise InputError(path, f"is not a known kind of picture ({error})", "name it .png, .pdf or .svg") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def _words(
     protocols = [p for p in scores.protocols if p != STANDARD]
     lost = [row for r in scores.ratios for p in protocols for row in losses(scores, r, p)]
     covered = [row for r in scores.ratios for row in coverage(scores, r)[2]]
+    tested = claims(scores, config)
+    verdicts = Counter(claim.verdict for claim in tested)
     return {
         "theme": PALETTE,
         "version": str(config.get("version", "")),
@@ -108,7 +111,8 @@ def _words(
         "strong": [m for m, s in drawing.items() if s.strong],
         "sites": site_rows(scores, config),
         "rankings": [ranking_table(r) for r in (*ranked, *([overall] if overall else [])) if r.places],
-        "claims": claims(scores, config),
+        "claims": tested,
+        "claims_told": ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()),
         "failures": failure_rows(failures, config),
         "failed": len(failures),
         "coverages": covered,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..benchmarking.measures import UNITS, Measure
-from ..core.arrays import F64Array
+from ..benchmarking.measures import Measure
+from ..benchmarking.ranking import FEWEST
+from ..core.arrays import BoolArray, F64Array
 from ..drawing.figures import date_axis, plain, require_matplotlib
 from ..drawing.theme import FONT, colour
 from .palette import Style, draw_key
@@ -29,14 +30,19 @@ ROW = 0.34
 """Height of a method in it."""
 STRATA: Mapping[str, tuple[float, str]] = {"low": (-0.27, "v"), "all": (0.0, "o"), "high": (0.27, "^")}
 """Where a stratum is drawn around its method's line, and its marker."""
+FAR = 5.0
+"""A method whose median error is so many times that of the middle one may leave an axis."""
+BRIDGED = 62.0
+"""Longest gap that a line bridges, in days."""
+FEW_DATES = 12
+"""With so few dates, each has a marker."""
 WHISKERS = (5, 25, 50, 75, 95)
 """Percentiles: ends of the whiskers, of the box, and the median."""
 
 
 def axis_label(measure: Measure) -> str:
-    """A measure with its unit, where it has one."""
-    unit = UNITS.get(measure.metric)
-    return f"{measure.label} [{unit}]" if unit else measure.label
+    """A measure with its unit."""
+    return f"{measure.label} [{measure.unit}]"
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def course_figure(course: Course, styles: Mapping[str, Style]) -> Figure:
 def draw_course(axes: Axes, course: Course, styles: Mapping[str, Style]) -> None:
     """A line per method, and a tick per guide below.
 
-    Lines leave the axes where a method is far worse than those that stand out.
+    Lines of methods that are far worse than the others leave the axes; lines end at gaps of more than two months.
     """
     plain(axes, FONT - 0.5)
     days = course.dates.astype("datetime64[D]").astype(float)
@@ -72,19 +78,18 @@ def draw_course(axes: Axes, course: Course, styles: Mapping[str, Style]) -> None
     for k, (method, style) in enumerate(styles.items()):
         known = np.isfinite(course.values[:, k])
         axes.plot(
-            days[known],
-            course.values[known, k],
+            *_broken(days[known], course.values[known, k]),
             color=style.colour,
             linestyle=style.dash,
             linewidth=style.width,
-            marker=style.marker if style.strong or known.sum() == 1 else "",
+            marker=style.marker if style.strong or known.sum() <= FEW_DATES else "",
             markersize=3,
             markeredgewidth=0,
             zorder=3 if style.strong else 2,
             gid=f"way{k}",
             label=method,
         )
-    axes.set_ylim(*_span(course, styles))
+    axes.set_ylim(*_span(course))
     pad = max(np.ptp(days) * 0.02, 3.0) if len(days) else 3.0
     low, high = (days.min() - pad, days.max() + pad) if len(days) else (0.0, 1.0)
     axes.set_xlim(low, high)
@@ -96,16 +101,37 @@ def draw_course(axes: Axes, course: Course, styles: Mapping[str, Style]) -> None
     axes.set_axisbelow(True)
 
 
-def _span(course: Course, styles: Mapping[str, Style]) -> tuple[float, float]:
-    """Ends of the axis: all of what stands out is in view, if anything does."""
-    strong = np.array([s.strong for s in styles.values()])
-    seen = course.values[:, strong] if np.isfinite(course.values[:, strong]).any() else course.values
+def in_view(values: F64Array, *, higher: bool) -> BoolArray:
+    """(method,) which methods of (pair, method) values an axis must hold: all but those far worse than the middle one.
+
+    Worse is told by the median error or, where more is better, by the distance from 1.
+    """
+    known = np.isfinite(values)
+    there = known.any(axis=0)
+    shown = np.zeros(values.shape[1], bool)
+    if there.any():
+        size = np.maximum(1, values[known].max()) - values if higher else np.abs(values)
+        middle = np.nanmedian(size[:, there], axis=0)
+        limit = FAR * np.sort(middle)[(middle.size - 1) // 2]
+        shown[there] = middle <= max(limit, float(middle.min()))
+    return shown
+
+
+def _span(course: Course) -> tuple[float, float]:
+    """Ends of the axis."""
+    seen = course.values[:, in_view(course.values, higher=course.measure.higher)]
     seen = seen[np.isfinite(seen)]
     if not seen.size:
         return 0.0, 1.0
     low, high = float(seen.min()), float(seen.max())
     pad = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     return (low - pad, high + pad) if course.measure.higher else (min(0.0, low), high + pad)
+
+
+def _broken(days: F64Array, values: F64Array) -> tuple[F64Array, F64Array]:
+    """A line without bridges over months of which nothing is known: NaN in between."""
+    gaps = np.flatnonzero(np.diff(days) > BRIDGED) + 1
+    return np.insert(days, gaps, np.nan), np.insert(values, gaps, np.nan)
 
 
 def courses_figure(rows: Sequence[Sequence[Course]], styles: Mapping[str, Style]) -> Figure:
@@ -149,10 +175,14 @@ def spread_figure(spread: Spread, styles: Mapping[str, Style]) -> Figure:
 
 
 def draw_spread(axes: Axes, spread: Spread, styles: Mapping[str, Style], *, named: bool = True) -> None:
-    """Per method and stratum a box from the 25th to the 75th percentile, whiskers from the 5th to the 95th."""
+    """Per method and stratum a box from the 25th to the 75th percentile, whiskers from the 5th to the 95th.
+
+    Of fewer than six pairs the values themselves are drawn.
+    """
     plain(axes, FONT - 0.5)
     ends: list[F64Array] = []
-    strong = np.array([s.strong or len(styles) <= 6 for s in styles.values()])
+    pooled = next((spread.values[k] for k in ("all", *spread.values) if k in spread.values), np.empty((0, len(styles))))
+    seen = in_view(pooled, higher=spread.measure.higher)
     for stratum, (offset, marker) in STRATA.items():
         values = spread.values.get(stratum)
         if values is None:
@@ -160,16 +190,24 @@ def draw_spread(axes: Axes, spread: Spread, styles: Mapping[str, Style], *, name
         there = np.flatnonzero(np.isfinite(values).any(axis=0))
         if not there.size:
             continue
-        # (percentile, method)
-        low, first, middle, last, high = np.nanpercentile(values[:, there], WHISKERS, axis=0)
-        ends += [low[strong[there]], high[strong[there]]]
         y, bold = there + offset, stratum == "all"
         inks = [style.colour for style, k in zip(styles.values(), range(len(styles)), strict=True) if k in there]
+        if len(values) < FEWEST:
+            # Percentiles of a handful are inventions: the values themselves.
+            rows = np.broadcast_to(y, values[:, there].shape)
+            colours = [ink for _ in values for ink in inks]
+            axes.scatter(values[:, there].ravel(), rows.ravel(), 16, c=colours, marker=marker, linewidths=0, zorder=3)
+            ends += list(values[:, seen])
+            continue
+        # (percentile, method)
+        low, first, middle, last, high = np.nanpercentile(values[:, there], WHISKERS, axis=0)
+        ends += [low[seen[there]], high[seen[there]]]
         axes.hlines(y, low, high, colors=inks, linewidth=0.7)
         axes.hlines(y, first, last, colors=inks, linewidth=5.0 if bold else 2.6, alpha=1.0 if bold else 0.55)
         faces = [colour("paper")] * len(inks) if bold else inks
         axes.scatter(middle, y, 9 if bold else 16, c=faces, marker=marker, linewidths=0, zorder=3)
     known = np.concatenate(ends) if ends else np.empty(0)
+    known = known[np.isfinite(known)]
     axes.set_ylim(len(styles) - 0.45, -0.55)
     if known.size:
         pad = 0.06 * float(np.ptp(known)) or 0.05 * abs(float(known.max())) or 1.0

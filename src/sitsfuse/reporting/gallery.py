@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarking.measures import EDGES, NDVI, RMSE, Measure
+from ..benchmarking.measures import RMSE, Measure
 from ..benchmarking.protocols import STANDARD
 from ..benchmarking.ranking import Place, Ranking
 from ..benchmarking.results import Results
@@ -20,6 +20,7 @@ from .charts import (
     axis_label,
     course_figure,
     courses_figure,
+    in_view,
     losses_figure,
     reliability_figure,
     spread_figure,
@@ -28,10 +29,12 @@ from .charts import (
 from .pictures import strata_rows, view_rows
 from .scatter import Point, cloud_figure, crowd
 from .tables import coverage, losses
-from .words import listed, ratio_name, value
+from .words import SHARPNESS, leading, listed, ratio_name, value
 
 DISTRIBUTED = ("ce90", "rmse", "structural", "gradient_correlation")
 """Metrics whose distributions are shown for every band."""
+SMALL = 1.0
+"""Megapixels below which time is told per prediction, not per megapixel."""
 
 Stage = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps done and the steps in all."""
@@ -69,11 +72,9 @@ def draw(
 def _courses(config: Mapping[str, Any], scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
     """Per ratio, a row per site of the measures against the date."""
     for ratio in scores.ratios:
-        usual = scores.headline(ratio)
-        measures = (
-            [NDVI, EDGES] if {NDVI, EDGES} <= {*usual} else [m for m in usual if m.metric in ("rmse", EDGES.metric)]
-        )
-        rows, shown = [], []
+        measures = leading(scores.headline(ratio))
+        rows: list[list[Course]] = []
+        shown = []
         for site in scores.sites:
             held = np.flatnonzero(scores.at(ratio) & (scores.pairs["site"] == site).to_numpy())
             if not held.size:
@@ -88,9 +89,24 @@ def _courses(config: Mapping[str, Any], scores: Scores, album: Album) -> Iterato
                  "title": axis_label(c.measure)}
                 for k, c in enumerate(courses)
             ]  # fmt: skip
-            shown.append({"site": site, "figures": figures})
+            shown.append({"site": site, "figures": figures, "cut": _cut(courses, scores)})
+        if not shown or not measures:
+            continue
         album.keep(courses_figure(rows, album.styles), f"dates-x{ratio:g}")
-        yield {"ratio": ratio_name(ratio), "rows": shown}
+        yield {"ratio": ratio_name(ratio), "rows": shown, "measures": listed([m.label for m in measures])}
+
+
+def _cut(courses: Sequence[Course], scores: Scores) -> str:
+    """Which methods leave the frame of some charts, in a sentence; empty if none does."""
+    told = []
+    for course in courses:
+        there = np.isfinite(course.values).any(axis=0)
+        gone = there & ~in_view(course.values, higher=course.measure.higher)
+        if gone.any():
+            told.append(
+                f"{listed([m for m, g in zip(scores.methods, gone, strict=True) if g])} in {course.measure.label}"
+            )
+    return f"Out of the frame, for far worse than the others: {'; '.join(told)}." if told else ""
 
 
 def _about(course: Course, scores: Scores) -> str:
@@ -132,7 +148,7 @@ def _spreads(scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
             panels.append(shown)
         yield {
             "ratio": ratio_name(ratio),
-            "pairs": int(rows.sum()),
+            "pairs": counted(int(rows.sum()), "pair"),
             "same": bool(same.any()),
             "main": panels[0],
             "every": panels[1],
@@ -156,14 +172,15 @@ def _middle(scores: Scores, measure: Measure, rows: Any) -> str:
 
 def _points(places: Sequence[Place], x: Measure, y: Measure) -> list[Point]:
     held = [(p.method, p.cells[x], p.cells[y]) for p in places]
-    return [Point(m, a.mean, b.mean, (a.low, a.high), (b.low, b.high)) for m, a, b in held]
+    return [Point(m, a.mean, b.mean, a.interval, b.interval) for m, a, b in held]
 
 
 def _tradeoffs(ranked: Sequence[Ranking], album: Album) -> Iterator[dict[str, Any]]:
     """Per ratio, radiometry against edges; again for those that lie together, if others are far away."""
     for held in ranked:
-        x = next((m for m in (NDVI, RMSE) if m in held.measures), None)
-        y = next((m for m in held.measures if m.metric in ("structural", "gradient_correlation")), None)
+        main = leading(held.measures)
+        x = next((m for m in main if m.metric not in SHARPNESS), None)
+        y = next((m for m in main if m.metric in SHARPNESS), None)
         if x is None or y is None or not held.places:
             continue
         points, labels = _points(held.places, x, y), (axis_label(x), axis_label(y))
@@ -182,36 +199,46 @@ def _tradeoffs(ranked: Sequence[Ranking], album: Album) -> Iterator[dict[str, An
 
 
 def _costs(scores: Scores, ranked: Sequence[Ranking], album: Album) -> Iterator[dict[str, Any]]:
-    """Per ratio, accuracy against time and memory."""
+    """Per ratio, accuracy against wall time, CPU time and memory."""
     if STANDARD not in scores.protocols or not {"seconds", "megapixels"} <= set(scores.costs):
         return
     k = scores.protocols.index(STANDARD)
     for held in ranked:
-        if not held.places or RMSE not in held.measures:
+        measure = next((m for m in (RMSE, *leading(held.measures)) if m in held.measures), None)
+        if not held.places or measure is None:
             continue
         at = scores.at(held.ratio)
-        pace = scores.costs["seconds"][k, at] / scores.costs["megapixels"][k, at]
-        panels = [("time", pace, "Time per megapixel [s]", True)]
-        if "peak_rss" in scores.costs:
-            panels.append(("memory", scores.costs["peak_rss"][k, at], "Peak memory [MB]", False))
+        sizes = scores.costs["megapixels"][k, at]
+        size = _median(sizes.ravel())
+        # Of a small scene, what is done once per date is most of the time: it must not be multiplied.
+        small = size < SMALL
+        per, unit = (1.0, f"per prediction of {size:.2g} Mpx [s]") if small else (sizes, "per megapixel [s]")
+        panels = [
+            (name, scores.costs[column][k, at] / (1.0 if column == "peak_rss" else per), label, column != "peak_rss")
+            for name, column, label in (
+                ("time", "seconds", f"Wall time {unit}"),
+                ("cpu", "cpu_seconds", f"CPU time {unit}"),
+                ("memory", "peak_rss", "Peak memory [MB]"),
+            )
+            if column in scores.costs
+        ]
         shown = []
         for name, costs, label, log in panels:
             middle = {m: _median(costs[:, j]) for j, m in enumerate(scores.methods)}
             points = [
-                Point(p.method, middle[p.method], p.cells[RMSE].mean, None, (p.cells[RMSE].low, p.cells[RMSE].high))
+                Point(p.method, middle[p.method], p.cells[measure].mean, None, p.cells[measure].interval)
                 for p in held.places
                 if middle[p.method] > 0
             ]
             if not points:
                 continue
-            figure = cloud_figure(points, album.styles, (label, axis_label(RMSE)), better="lower left", log=log)
+            figure = cloud_figure(points, album.styles, (label, axis_label(measure)), better="lower left", log=log)
             least = min(points, key=lambda p: p.x)
             most = max(points, key=lambda p: p.x)
-            about = f"{ratio_name(held.ratio)}: RMSE against {label}; from {least.method} {least.x:.3g} to "
+            about = f"{ratio_name(held.ratio)}: {measure.label} against {label}; from {least.method} {least.x:.3g} to "
             about += f"{most.method} {most.x:.3g}"
             shown.append(album.show(figure, f"{name}-x{held.ratio:g}", about, keep=True))
-        sizes = scores.costs["megapixels"][k, at]
-        yield {"ratio": ratio_name(held.ratio), "figures": shown, "size": f"{_median(sizes.ravel()):.2g}"}
+        yield {"ratio": ratio_name(held.ratio), "figures": shown, "size": f"{size:.2g}", "small": small}
 
 
 def _median(values: Any) -> float:

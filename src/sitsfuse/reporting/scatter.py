@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.arrays import F64Array
 from ..drawing.figures import plain, require_matplotlib
 from ..drawing.theme import FONT, colour
 from .palette import Style
@@ -22,6 +23,8 @@ CLOUD = (4.6, 3.7)
 """Width and height of a figure, in inches."""
 CROWDED = 0.35
 """Points that span less than this share of a figure, along an axis, are shown again."""
+FRAME = 0.03
+"""Space between a crowd and the frame around it, as a share of the figure."""
 FEWEST_TOGETHER = 5
 """Fewest points of which some may be called a crowd."""
 AROUND = ((8, 0), (-8, 0), (0, 8), (0, -8), (7, 7), (-7, 7), (7, -7), (-7, -7), (14, 14), (-14, 14), (14, -14))
@@ -43,15 +46,28 @@ class Point:
 def crowd(points: Sequence[Point]) -> list[Point]:
     """Points that lie together while others are far away; none if a figure of all does.
 
-    Near is what lies within three times the median distance from the median, along both axes.
+    Near is what lies within three times the median distance from the median, along both axes, and whatever else lies
+    in the frame around these: an enlarged part of a figure leaves out nothing that is in it.
     """
     places = np.array([(p.x, p.y) for p in points])
     if len(places) < FEWEST_TOGETHER:
         return []
     away = np.abs(places - np.median(places, axis=0))
     near = (away <= 3 * np.maximum(np.median(away, axis=0), 1e-12)).all(axis=1)
+    while True:
+        low, high = _around(places[near], places)
+        inside = ((places >= low) & (places <= high)).all(axis=1)
+        if (inside == near).all():
+            break
+        near = inside
     shares = np.ptp(places[near], axis=0) / np.maximum(np.ptp(places, axis=0), 1e-12)
     return [p for p, n in zip(points, near, strict=True) if n] if shares.min() < CROWDED else []
+
+
+def _around(crowded: F64Array, every: F64Array) -> tuple[F64Array, F64Array]:
+    """Lower left and upper right corner of the frame around a crowd, of (point, 2) places."""
+    pad = FRAME * np.maximum(np.ptp(every, axis=0), 1e-12)
+    return crowded.min(axis=0) - pad, crowded.max(axis=0) + pad
 
 
 def cloud_figure(
@@ -72,7 +88,7 @@ def cloud_figure(
     better
         Where good methods lie: ``upper left`` or ``lower left``.
     log
-        Whether x is logarithmic.
+        Whether x is logarithmic; a cost that is not begins at 0.
     crowded
         Points without a name, in a frame instead.
     """
@@ -98,6 +114,9 @@ def cloud_figure(
     axes.margins(0.09)
     axes.autoscale_view()
     axes.minorticks_off()
+    if not log and better == "lower left":
+        # A cost: what looks like twice as much must be twice as much.
+        axes.set_xlim(0, 1.09 * max(p.x for p in points))
     if log:
         _log_ticks(axes, [p.x for p in points])
     if better:
@@ -106,19 +125,16 @@ def cloud_figure(
         text = ("↖ " if up else "↙ ") + "better"
         axes.text(0.012, 0.985 if up else 0.015, text, color=colour("muted"), **where)
     if crowded:
-        _frame(axes, crowded)
+        _frame(axes, crowded, points)
     _name(axes, [p for p in points if p not in crowded], styles)
     return figure
 
 
-def _frame(axes: Axes, points: Sequence[Point]) -> None:
-    """Frame points whose names stand in another figure."""
+def _frame(axes: Axes, crowded: Sequence[Point], points: Sequence[Point]) -> None:
+    """Frame those points whose names stand in another figure."""
     from matplotlib.patches import Rectangle
 
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    places = np.array([(p.x, p.y) for p in points])
-    pad = np.array([0.03 * (right - left), 0.03 * (top - bottom)])
-    low, high = places.min(axis=0) - pad, places.max(axis=0) + pad
+    low, high = _around(*(np.array([(p.x, p.y) for p in some]) for some in (crowded, points)))
     look: dict[str, Any] = {"fill": False, "edgecolor": colour("muted"), "linewidth": 0.9, "linestyle": (0, (3, 2))}
     axes.add_patch(Rectangle((low[0], low[1]), *(high - low), **look))
     where: dict[str, Any] = {"textcoords": "offset points", "fontsize": FONT - 0.5, "color": colour("muted")}

@@ -16,8 +16,8 @@ from ..benchmarking.ranking import ALPHA, FEWEST, Ranking
 from ..benchmarking.scores import Scores, summary
 from ..core.arrays import F64Array
 from ..drawing.text import MISSING, counted, number
-from ..stats.paired import holm, signed_rank
-from .words import DIGITS, ratio_name, value
+from ..stats.paired import holm, scene_means, scenes, signed_rank
+from .words import DIGITS, ratio_name, too_few, value
 
 SUMMARISED = ("rmse", "bias", "ce90", "ce99", "uiqi", "structural", "gradient_correlation")
 """Metrics in the table of all means."""
@@ -37,7 +37,7 @@ def ranking_table(held: Ranking) -> dict[str, Any]:
             {
                 "mean": value(m, c.mean),
                 "exact": f"{c.mean:.6g}",
-                "range": f"{value(m, c.low)}–{value(m, c.high)}",
+                "range": f"{value(m, c.low)}–{value(m, c.high)}" if c.interval else "",
                 "mark": "best" if c.best else "tied" if c.tied else "",
             }
             for m, c in place.cells.items()
@@ -45,20 +45,22 @@ def ranking_table(held: Ranking) -> dict[str, Any]:
         rows.append({"place": k, "method": place.method, "rank": f"{place.rank:.2f}", "cells": cells})
     notes = []
     if held.left_out:
-        notes.append(f"{counted(held.left_out, 'pair is', 'pairs are')} left out because a method compared lacks it.")
+        count = counted(held.left_out, "pair is", "pairs are")
+        notes.append(f"{count} left out because a method compared lacks it, or it lacks a measure.")
     if held.missing:
         notes.append(f"Missing: {', '.join(f'{m} {n}' for m, n in held.missing.items())}.")
     if held.apart:
         names = ", ".join(f"{m} ({n} pairs)" for m, n in held.apart.items())
         notes.append(f"Not compared, for it has less than half of the pairs: {names}.")
-    if held.pairs < FEWEST:
-        notes.append(f"With fewer than {FEWEST} pairs nothing can be told from chance.")
+    if held.scenes < FEWEST:
+        notes.append(too_few(held))
     return {
         "name": ratio_name(held.ratio),
         "slug": "all" if held.ratio is None else f"x{held.ratio:g}",
         "measures": [{"label": m.label, "higher": m.higher} for m in held.measures],
         "rows": rows,
-        "pairs": held.pairs,
+        "pairs": counted(held.pairs, "pair"),
+        "scenes": held.scenes,
         "sites": held.sites,
         "notes": notes,
     }
@@ -130,12 +132,14 @@ def losses(scores: Scores, ratio: float, protocol: str) -> list[Row]:
             row.changes[measure.label] = base[1] / base[0] - 1 if base[0] > 0 else None
             if measure == RMSE:
                 row.pairs, (row.before, row.after) = int(known.sum()), means
-                row.chance = signed_rank(after[known] - before[known])
+                where = scores.pairs[at][known]
+                each = scene_means(after[known] - before[known], scenes(where["site"], where["date"]))
+                row.chance, row.scenes = signed_rank(each), len(each)
         if row.pairs:
             rows.append(row)
             chances.append(row.chance)
     for row, chance in zip(rows, holm(chances), strict=True):
-        row.sure = row.pairs >= FEWEST and chance < ALPHA
+        row.sure = row.scenes >= FEWEST and chance < ALPHA
     return rows
 
 

@@ -18,6 +18,9 @@ from ..drawing.text import counted, finite, number, percent
 DIGITS = {"structural": 3, "gradient_correlation": 3, "uiqi": 3, "sam": 2, "ergas": 2, "psnr": 1}
 """Digits behind the point of metrics that are not reflectances."""
 
+SHARPNESS = ("structural", "gradient_correlation")
+"""Metrics that tell of edges."""
+
 
 def digits(measure: Measure) -> int:
     """How many digits behind the point a measure is told with."""
@@ -53,6 +56,16 @@ def opening(scores: Scores, config: Mapping[str, Any]) -> str:
     return text + (f", also under {listed(others)}." if others else ".")
 
 
+def leading(measures: Sequence[Measure]) -> list[Measure]:
+    """What text, charts against dates and the plane of methods speak of, all of the same: radiometry, then edges."""
+    usual = [m for m in (NDVI, RMSE, EDGES) if m in measures]
+    if NDVI in usual or RMSE in usual:
+        edges = [m for m in measures if m.metric in SHARPNESS][:1]
+        return [m for m in usual if m != EDGES] + edges
+    radiometry = [m for m in measures if m.metric not in SHARPNESS][:1]
+    return radiometry + [m for m in measures if m.metric in SHARPNESS][:1]
+
+
 def findings(ranked: Sequence[Ranking], scores: Scores) -> list[str]:
     """Which method is best at each ratio, by how much and how sure that is, on the pairs of the ranking."""
     found = []
@@ -63,12 +76,19 @@ def findings(ranked: Sequence[Ranking], scores: Scores) -> list[str]:
         text = f"At {ratio_name(held.ratio)}, {first.method} ranks first of {len(held.places)} methods and "
         text += f"{second.method} second, with "
         parts: list[str] = []
-        for measure in [m for m in (NDVI, RMSE, EDGES) if m in held.measures] or held.measures[:2]:
-            duel = Duel.of(measure, *(scores.one(measure, p.method)[held.rows] for p in (first, second)))
+        for measure in leading(held.measures):
+            ours, theirs = (scores.one(measure, p.method)[held.rows] for p in (first, second))
+            duel = Duel.of(measure, ours, theirs, scores.pairs.loc[held.rows])
             parts.append(_told(duel))
-        few = f" With {counted(held.pairs, 'pair')} nothing can be told from chance." if held.pairs < FEWEST else ""
+        few = f" {too_few(held)}" if held.scenes < FEWEST else ""
         found.append(f"{text}{', '.join(parts)}.{few}")
     return found
+
+
+def too_few(held: Ranking) -> str:
+    """What a reader should know where there are too few scenes for tests."""
+    pairs, scenes = counted(held.pairs, "pair"), counted(held.scenes, "independent scene")
+    return f"With {pairs} of {scenes} (fewer than {FEWEST}) nothing can be told from chance: no intervals, no tests."
 
 
 def _told(duel: Duel) -> str:
@@ -78,7 +98,7 @@ def _told(duel: Duel) -> str:
     name = known.get(measure, f"a mean {measure.label} of")
     text = f"{name} {value(measure, duel.ours)} against {value(measure, duel.theirs)}"
     notes = [] if measure.higher or not duel.theirs else [percent(duel.ours / duel.theirs - 1, sign=True)]
-    if duel.pairs >= FEWEST:
+    if duel.scenes >= FEWEST:
         notes.append(chance_text(duel.chance) if duel.chance < ALPHA else "may be chance")
     return f"{text} ({', '.join(notes)})" if notes else text
 
@@ -98,8 +118,10 @@ def facts(scores: Scores, ranked: Sequence[Ranking], failed: int, asked: int) ->
     for held in ranked:
         if held.ratio is not None and held.places:
             first = held.places[0]
-            cell = first.cells.get(NDVI)
-            note = f"CE90 NDVI {value(NDVI, cell.mean)}" if cell else f"mean rank {first.rank:.1f}"
+            measure = next(iter(leading(held.measures)), None)
+            note = f"mean rank {first.rank:.1f}"
+            if measure:
+                note = f"{measure.label} {value(measure, first.cells[measure].mean)}"
             found.append(Fact(f"First at {ratio_name(held.ratio)}", first.method, note))
     share = failed / asked if asked else 0.0
     found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from ..core.arrays import F64Array
+from ..core.arrays import F64Array, IntArray
 
 DRAWS = 2000
 """Times that pairs are drawn anew for an interval."""
@@ -26,6 +27,42 @@ def block_length(dates: int) -> int:
        Biometrika 82, 1995.
     """
     return max(1, round(float(np.cbrt(dates))))
+
+
+def scenes(sites: npt.ArrayLike, dates: npt.ArrayLike) -> IntArray:
+    """Number pairs by what may count as an independent scene.
+
+    Ratios of one site and date see the same land under the same guides, and consecutive dates resemble each other:
+    of a site with n dates there are ``ceil(n ** (2 / 3))`` blocks of consecutive dates, about a cube root of n long as
+    those of :func:`bootstrap`, and the pairs of a block are one scene.
+
+    Parameters
+    ----------
+    sites, dates
+        (pair,) site and date of each.
+
+    Returns
+    -------
+    numpy.ndarray
+        (pair,) numbers of scenes, 0, 1 … without gaps.
+    """
+    site, date = (pd.factorize(np.asarray(c), sort=True)[0] for c in (sites, dates))
+    number, count = np.zeros(len(site), np.int64), 0
+    for k in range(int(site.max(initial=-1)) + 1):
+        rank = np.unique(date[site == k], return_inverse=True)[1]
+        days = int(rank.max()) + 1
+        blocks = math.ceil(days ** (2 / 3) - 1e-9)
+        number[site == k] = count + rank * blocks // days
+        count += blocks
+    return number
+
+
+def scene_means(values: F64Array, number: IntArray) -> F64Array:
+    """(scene, …) means over the pairs (pair, …) of each scene, of numbers as :func:`scenes` gives them."""
+    count = np.bincount(number).reshape(-1, *(1,) * (values.ndim - 1))
+    sums = np.zeros((len(count), *values.shape[1:]))
+    np.add.at(sums, number, values)
+    return np.asarray(sums / count)
 
 
 def bootstrap(
