@@ -385,6 +385,12 @@ def test_series_of_the_pixel_that_is_clicked(visit, results):
     }
     for key, values in expected.items():
         assert points(page, key) == pytest.approx(values, abs=0.51 * step), key
+    # Uncertainty, and where on the map this is.
+    assert part(page, "where").inner_text().startswith(f"Row {y}, column {x} · x ")
+    ddi = results.prediction(Unit("arm", "target_x5", data["dates"][0], STANDARD, "ddi"))
+    sigma = float(ddi["uncertainty"].sel(band="nir")[y, x])
+    bars = page.locator('.vchart g[data-key="p:ddi"] .sigma')
+    assert float(bars.first.evaluate("e => e.dataset.sigma")) == pytest.approx(sigma, rel=0.02)
     # Only the methods that are compared, until one asks for more.
     assert not points(page, "p:carn")
     page.locator('.vkey button[data-key="p:carn"]').click()
@@ -408,14 +414,25 @@ def test_keyboard_alone(visit):
     assert float(part(page, "cross").evaluate("e => e.style.left")[:-1]) > float(place[:-1])
     page.keyboard.press("Enter")
     page.wait_for_selector(".vchart svg")
-    assert "Series of the pixel in row" in part(page, "live").text_content()
+    assert "Series of the pixel. Row" in part(page, "live").text_content()
+    # Zooming by keys leaves the crosshair where it is, in sight.
+    before = part(page, "cross").bounding_box()
+    part(page, "stage").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    after, stage = part(page, "cross").bounding_box(), part(page, "stage").bounding_box()
+    assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]), abs=1.5)
+    assert stage["x"] <= after["x"] <= stage["x"] + stage["width"]
+    page.keyboard.press("0")
     page.locator(".vchart svg").focus()
     page.keyboard.press("Home")
     first = part(page, "readout").inner_text()
     page.keyboard.press("End")
     last = part(page, "readout").inner_text()
     assert first != last
-    assert re.fullmatch(r"\d+ \w+ \d{4}( · (low resolution|ddi|reference|guides) [<>]?−?\d\.\d{3})+", last)
+    assert re.fullmatch(
+        r"\d+ \w+ \d{4}( · (low resolution|ddi|reference|guides) [<>]?−?\d\.\d{3}( ± \d\.\d{3})?)+", last
+    )
     assert part(page, "live").text_content() == last
     part(page, "b").focus()
     page.keyboard.type("carn")

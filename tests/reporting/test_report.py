@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -23,7 +24,7 @@ from sitsfuse.reporting.charts import Course, Spread, course_figure, spread_figu
 from sitsfuse.reporting.palette import LINES, PALETTE, STRONG, styles, swatch
 from sitsfuse.reporting.panels import STRATA, strata_colours, views, webp
 from sitsfuse.reporting.scatter import Point, cloud_figure, crowd
-from sitsfuse.reporting.tables import coverage, failure_rows, losses, ranking_table
+from sitsfuse.reporting.tables import coverage, coverage_rows, failure_rows, losses, ranking_table
 from sitsfuse.reporting.words import findings, leading
 from tests.benchmarking.test_ranking import a_table
 from tests.helpers.make_results import DATES, FORECAST, METHODS, error_of, make_results
@@ -123,7 +124,7 @@ def test_names_are_unique_and_what_is_drawn_is_told(page):
 def test_tables_can_be_sorted_and_saved(page):
     tables = page.all("table")
     assert all("sortable" in t["class"].split() and t["data-csv"] for t in tables)
-    assert len({t["data-csv"] for t in tables}) == len(tables) == 7
+    assert len({t["data-csv"] for t in tables}) == len(tables) == 8
     for table in page.tables:
         for row in table[1:]:
             for _, attributes, text in row:
@@ -234,6 +235,21 @@ def test_coverage_is_the_mean_over_pairs(scores):
     ddi = next(r for r in rows if r.method == "ddi")
     assert ddi.sharpness == pytest.approx(3.2898 * mean_error("ddi"))
     assert ddi.gap == pytest.approx(0)
+
+
+def test_coverage_is_told_scene_by_scene():
+    """Two scenes, one promised too much and one too little: pooled they look calibrated."""
+    table = pd.concat(
+        [a_table(np.array([[0.70, 0.90], [1.0, 0.89]]), "coverage90"), a_table(np.ones((2, 2)), "sharpness")]
+    )
+    found = Scores.of(table)
+    _, observed, rows = coverage(found, 5.0)
+    assert observed["m0"] == pytest.approx([0.85])
+    assert {r.method: (r.kept, r.scenes) for r in rows} == {"m0": (0.0, 2), "m1": (1.0, 2)}
+    names, scenes = coverage_rows(found)
+    assert names == ["m0", "m1"]
+    assert [[cell[1] for cell in row.cells] for row in scenes] == [[False, True], [False, True]]
+    assert [row.date for row in scenes] == ["2020-01-01", "2020-01-02"]
 
 
 def test_failures_of_one_reason_are_one_row(results):
@@ -397,9 +413,17 @@ def test_lines_can_be_picked(page):
 
 def test_pictures_lie_where_their_pixels_do(results):
     found = views(results, "arm", "target_x5", FEW, {(DATES[0], "ddi"): "told"})
-    assert [p.name for p in found.panels] == ["LR", *FEW, "reference"]
+    # The reference stands beside the LR image, never alone at the end.
+    assert [p.name for p in found.panels] == ["LR", "reference", *FEW]
     assert found.shape == (SIZE, SIZE)
-    low, *_, truth = found.panels
+    low, truth, *predicted = found.panels
+    assert low.error is truth.error is None
+    ddi = results.prediction(next(u for u in results.units() if u.method == "ddi"))
+    apart = (ddi["reflectance"].values - results.sample("arm", "reference")["reflectance"].values[0]).mean(axis=0)
+    red, blue = predicted[-1].error[..., 0], predicted[-1].error[..., 2]
+    strong = np.abs(apart) > 0.3 * found.end
+    assert strong.any()
+    assert ((red > blue) == (apart > 0))[strong].all()
     assert low.box == pytest.approx((0, 0, SIZE, SIZE))
     assert low.colours.shape == (SIZE // 5, SIZE // 5, 3)
     assert truth.box == pytest.approx((0, 0, SIZE, SIZE))
@@ -431,7 +455,7 @@ def test_a_prediction_that_is_missing_leaves_the_others(results, tmp_path):
     for file in path.glob("samples/arm/target_x5/standard/carn/*"):
         file.unlink()
     found = views(Results(path), "arm", "target_x5", FEW, {})
-    assert [p.name for p in found.panels] == ["LR", "temporal", "ddi", "reference"]
+    assert [p.name for p in found.panels] == ["LR", "reference", "temporal", "ddi"]
     (path / "samples" / "arm" / "reference.npz").unlink()
     assert views(Results(path), "arm", "target_x5", FEW, {}) is None
 

@@ -178,7 +178,17 @@ def test_series_decode_to_the_samples(results, made):
     for target in site["targets"]:
         own = codes(target["series"]["blob"], 0)
         start = len(target["series"]["dates"])
-        assert len(own) == start + len(METHODS) * SHOWN
+        unsure = target["series"]["unsure"]
+        assert set(unsure) == set(target["series"]["methods"])
+        assert len(own) == start + 2 * len(METHODS) * SHOWN
+        for (m, method), (k, date) in itertools.product(enumerate(unsure), enumerate(site["dates"])):
+            sample = results.prediction(Unit("arm", target["name"], date, STANDARD, method))
+            found = own[start + (len(METHODS) + m) * SHOWN + k]
+            sigma = np.stack([sample["uncertainty"].sel(band=b).values[rows[:, None], cols] for b in bands])
+            told = (found / 255.0) ** 2 * 2 * site["sigma"]
+            known = found > 0
+            assert known.any()
+            np.testing.assert_allclose(told[known], sigma.reshape(len(bands), -1)[known], rtol=0.02)
         for (m, method), (k, date) in itertools.product(
             enumerate(target["series"]["methods"]), enumerate(site["dates"])
         ):
@@ -205,7 +215,38 @@ def test_best_method_comes_first(results, made):
     assert picture.size == (3 * SIZE + 2 * 2, SIZE)
 
 
-def test_notes_tell_what_compression_does(results, made):
+def test_the_viewer_leads_with_the_ratio_of_the_page(tmp_path):
+    results = make_results(tmp_path, sites=1, ratios=(2.5, 5.0), methods=("temporal",), shown=1, size=40)
+    made = viewer(results, results.table())
+    assert [t["ratio"] for t in made["data"]["sites"][0]["targets"]] == [5.0, 2.5]
+
+
+def test_few_pictures_lose_nothing(results, made):
+    """Where there is room, decoded pictures are the bytes that went in: differences and their clipped ends."""
+    site = only_site(made)
+    target, method = site["targets"][0], METHODS[0]
+    entry = target["predictions"][method][0]
+    sheet = panels(pixels(made, entry["s"]), site["shape"])[:4]
+    sample = results.prediction(Unit("arm", target["name"], site["dates"][0], STANDARD, method))
+    truth = results.sample("arm", "reference").sel(time=site["dates"][0])
+    known = sample["valid"].values & truth["valid"].values
+    scale = np.array(site["scale"])[:, None, None]
+    real = np.clip(expected(sample, site["bands"]) - expected(truth, site["bands"]), -scale, scale)
+    off = (sheet - 128) / 127 * scale - real
+    assert (np.abs(off) <= scale / 127 * 0.51)[:, known].all()
+    assert f"at most {scale.max() / 254:.4f}" in made["notes"][0]
+
+
+def test_positions_are_told_on_the_map(results, made):
+    site = only_site(made)
+    image = results.sample("arm", "reference")
+    a, b, c, d, e, f = site["map"]
+    assert (a * 0.5 + b * 0.5 + c, d * 0.5 + e * 0.5 + f) == pytest.approx((float(image["x"][0]), float(image["y"][0])))
+    assert site["crs"].startswith("EPSG:")
+
+
+def test_notes_tell_what_compression_does(results):
+    made = viewer(results, results.table(), 200_000)
     site = only_site(made)
     said = float(made["notes"][0].split("and one of ")[1].split()[0])
     squares = []

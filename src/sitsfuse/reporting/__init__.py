@@ -17,7 +17,7 @@ from .album import Album
 from .gallery import Stage, draw
 from .palette import PALETTE, styles, swatch
 from .panels import STRATA
-from .tables import coverage, failure_rows, losses, means, ranking_table, settings, site_rows
+from .tables import coverage, coverage_rows, failure_rows, losses, means, ranking_table, settings, site_rows
 from .viewer import viewer
 from .words import facts, findings, opening
 
@@ -97,6 +97,7 @@ def _words(
     protocols = [p for p in scores.protocols if p != STANDARD]
     lost = [row for r in scores.ratios for p in protocols for row in losses(scores, r, p)]
     covered = [row for r in scores.ratios for row in coverage(scores, r)[2]]
+    stated, scene_rows = coverage_rows(scores)
     tested = claims(scores, config)
     verdicts = Counter(claim.verdict for claim in tested)
     return {
@@ -116,6 +117,8 @@ def _words(
         "failures": failure_rows(failures, config),
         "failed": len(failures),
         "coverages": covered,
+        "coverage_methods": stated,
+        "coverage_scenes": scene_rows,
         "lost": lost,
         "metrics": metrics,
         "means": rows,

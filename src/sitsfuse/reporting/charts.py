@@ -270,6 +270,35 @@ def reliability_figure(
     return figure
 
 
+def scenes_figure(observed: Mapping[str, F64Array], kept: tuple[float, float], styles: Mapping[str, Style]) -> Figure:
+    """Coverage of the 90 % interval scene by scene: a point per scene, a row per method, and the aim as a band.
+
+    Parameters
+    ----------
+    observed
+        (scene,) observed shares per method.
+    kept
+        Ends of the band.
+    """
+    high = 0.3 * len(observed) + 0.75
+    figure = require_matplotlib()(figsize=(3.9, high))
+    axes = figure.add_axes((0.22, 0.45 / high, 0.75, 1 - 0.6 / high))
+    plain(axes)
+    axes.axvspan(100 * kept[0], 100 * kept[1], color=colour("rule"), alpha=0.5, linewidth=0)
+    axes.axvline(90, color=colour("muted"), linewidth=0.9, linestyle=(0, (4, 3)))
+    for k, (method, values) in enumerate(observed.items()):
+        known = 100 * values[np.isfinite(values)]
+        # Scenes side by side, for many lie at the same share.
+        y = k + 0.5 * ((np.arange(known.size) * 0.618) % 1 - 0.5)
+        axes.scatter(known, y, 14, color=styles[method].colour, marker=styles[method].marker, linewidths=0, alpha=0.8)
+    axes.set_ylim(len(observed) - 0.5, -0.5)
+    axes.set_yticks(range(len(observed)), list(observed))
+    axes.tick_params(axis="y", length=0, labelcolor=colour("ink"))
+    axes.set_xlim(right=101)
+    axes.set_xlabel("Errors within the 90 % interval, per scene [%]", labelpad=2)
+    return figure
+
+
 def losses_figure(losses: Mapping[str, Mapping[str, float]], styles: Mapping[str, Style], label: str) -> Figure:
     """How much methods lose under each protocol, as dots on a line per method.
 

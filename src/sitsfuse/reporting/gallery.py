@@ -23,12 +23,13 @@ from .charts import (
     in_view,
     losses_figure,
     reliability_figure,
+    scenes_figure,
     spread_figure,
     spreads_figure,
 )
 from .pictures import strata_rows, view_rows
 from .scatter import Point, cloud_figure, crowd
-from .tables import coverage, losses
+from .tables import KEPT, coverage, coverage_by_scene, losses
 from .words import SHARPNESS, leading, listed, ratio_name, value
 
 DISTRIBUTED = ("ce90", "rmse", "structural", "gradient_correlation")
@@ -257,7 +258,15 @@ def _reliabilities(scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
         about = f"{ratio_name(ratio)}: observed against nominal coverage of {len(observed)} methods; {best.method} is "
         about += f"closest, at most {number(100 * best.gap, 1)} points off"
         svg = album.show(figure, f"reliability-x{ratio:g}", about, keep=True)
-        yield {"ratio": ratio_name(ratio), "svg": svg, "about": about}
+        each = coverage_by_scene(scores, ratio)
+        held = {m: each[:, k] for k, m in enumerate(scores.methods) if m in observed}
+        scenes = scenes_figure(held, KEPT, album.styles)
+        told = "; ".join(
+            f"{r.method} {percent(r.kept)} of {counted(r.scenes, 'scene')}" for r in rows if r.kept is not None
+        )
+        told = f"{ratio_name(ratio)}: within 80–97 % are {told}"
+        shown = album.show(scenes, f"scenes-x{ratio:g}", told, keep=True)
+        yield {"ratio": ratio_name(ratio), "svg": svg, "about": about, "scenes": shown, "told": told}
 
 
 def _losses(scores: Scores, album: Album) -> Iterator[dict[str, Any]]:

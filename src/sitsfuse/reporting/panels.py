@@ -25,6 +25,7 @@ from ..drawing.text import number
 from ..drawing.theme import FONT, colour
 from ..drawing.weights import most_used
 from .viewer.pictures import encode
+from .viewer.scales import COMMON, round_up
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +58,8 @@ class Panel:
     """Left, top, width and height in HR pixels; LR pixels may reach beyond the window."""
     note: str = ""
     """A line below its name."""
+    error: FloatArray | None = None
+    """(row, column, 3) colours of the error of a prediction."""
 
     @property
     def source(self) -> str:
@@ -78,7 +81,9 @@ class Views:
     """Rows and columns of the window, in HR pixels."""
     zoom: Window
     panels: tuple[Panel, ...]
-    """The LR image, the predictions and the reference."""
+    """The LR image, the reference and the predictions, these with maps of their errors."""
+    end: float
+    """What the darkest red of the errors stands for; the darkest blue is as much below 0."""
     weights: tuple[Weights, ...] = ()
 
     @property
@@ -134,17 +139,25 @@ def views(
         seen = low.isel(time=nearest(low, np.datetime64(date)))
         stretch = Stretch.of(answer)
         panels = [Panel("LR", _colours(stretch, seen), place_in(geobox(seen), geobox(answer)), date)]
-        panels += [
-            Panel(m, _colours(stretch, image), place_in(geobox(image), geobox(answer)), notes.get((date, m), ""))
-            for m, image in found.items()
-        ]
         panels.append(
             Panel("reference", _colours(stretch, answer), place_in(geobox(answer), geobox(answer)), _day(answer))
         )
+        errors = {m: error_of(image, answer) for m, image in found.items()}
+        end = _end_of(list(errors.values()))
+        panels += [
+            Panel(
+                m,
+                _colours(stretch, image),
+                place_in(geobox(image), geobox(answer)),
+                notes.get((date, m), ""),
+                error_colours(errors[m] / end),
+            )
+            for m, image in found.items()
+        ]
         weights = tuple(w for m, image in found.items() if (w := _weights(m, image, date)) is not None)
         shape, window = geobox(answer).shape, busiest(answer, ZOOM)
         ratio = float(entry["ratio"])
-        return Views(site, target, ratio, date, (shape[0], shape[1]), window, tuple(panels), weights)
+        return Views(site, target, ratio, date, (shape[0], shape[1]), window, tuple(panels), end, weights)
     return None
 
 
@@ -161,6 +174,28 @@ def _clearest(truth: xr.Dataset, low: xr.Dataset, entry: Mapping[str, Any]) -> l
             found.append((-round(clear, 2), abs(place - len(days) // 2), date, place))
     # Among dates as clear as each other, one in the middle, where guides lie on both sides.
     return [(date, place) for *_, date, place in sorted(found)]
+
+
+def error_of(image: xr.Dataset, answer: xr.Dataset) -> FloatArray:
+    """(y, x) prediction minus reference, mean over the bands; NaN where either is invalid."""
+    apart = image["reflectance"].values - answer["reflectance"].values
+    known = image["valid"].values & answer["valid"].values
+    return np.where(known, apart.mean(axis=0), np.float32(np.nan)).astype(np.float32)
+
+
+def _end_of(errors: Sequence[FloatArray]) -> float:
+    """A round number that few errors of all predictions exceed."""
+    sizes = np.abs(np.concatenate([e.ravel() for e in errors]))
+    sizes = sizes[np.isfinite(sizes)]
+    return round_up(float(np.percentile(sizes, COMMON))) if sizes.size else 0.1
+
+
+def error_colours(shares: FloatArray) -> FloatArray:
+    """(y, x, 3) blue for -1 over near white for 0 to red for 1; grey where unknown."""
+    from matplotlib import colormaps
+
+    drawn = colormaps["RdBu_r"](0.5 + 0.5 * np.clip(np.nan_to_num(shares), -1, 1))[..., :3]
+    return np.where(np.isfinite(shares)[..., None], drawn, float(INVALID)).astype(np.float32)
 
 
 def _day(image: xr.Dataset) -> str:
@@ -226,7 +261,7 @@ def strata_colours(stratum: npt.NDArray[np.uint8]) -> FloatArray:
 
 
 def views_figure(shown: Views, title: str) -> Figure:
-    """All pictures of a date, each with its enlarged part below."""
+    """All pictures of a date, each with its enlarged part and its error below."""
     from matplotlib.patches import Rectangle
 
     columns = min(len(shown.panels), 8)
@@ -234,23 +269,24 @@ def views_figure(shown: Views, title: str) -> Figure:
     rows, cols = shown.shape
     zoom = shown.zoom
     aspect = (rows / cols, (zoom[0].stop - zoom[0].start) / (zoom[1].stop - zoom[1].start))
-    line = CAPTION + SIDE * sum(aspect) + 2 * GAP
+    line = CAPTION + SIDE * (sum(aspect) + aspect[0]) + 3 * GAP
     wide, high = columns * (SIDE + GAP) + GAP, lines * line + 0.3
     figure = require_matplotlib()(figsize=(wide, high))
     figure.text(GAP / wide, 1 - 0.17 / high, title, fontsize=FONT + 1, weight="bold", va="center", parse_math=False)
     for k, panel in enumerate(shown.panels):
         left = GAP + (k % columns) * (SIDE + GAP)
         top = 0.3 + (k // columns) * line + CAPTION
-        for part in range(2):
-            tall = SIDE * aspect[part]
+        for part in range(2 if panel.error is None else 3):
+            tall = SIDE * aspect[part % 2]
             place = (left / wide, 1 - (top + tall) / high, SIDE / wide, tall / high)
             axes = figure.add_axes(place, xticks=[], yticks=[], facecolor=INVALID)
             x, y, width, height = panel.box
-            axes.imshow(panel.colours, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto")
+            shown_here = panel.error if part == 2 and panel.error is not None else panel.colours
+            axes.imshow(shown_here, extent=(x, x + width, y + height, y), interpolation="none", aspect="auto")
             axes.set(xlim=(0, cols), ylim=(rows, 0))
-            if part:
+            if part == 1:
                 axes.set(xlim=(zoom[1].start, zoom[1].stop), ylim=(zoom[0].stop, zoom[0].start))
-            else:
+            elif not part:
                 axes.set_title(panel.name, fontsize=FONT, pad=2, parse_math=False)
                 corner = zoom[1].start, zoom[0].start
                 size = zoom[1].stop - zoom[1].start, zoom[0].stop - zoom[0].start

@@ -13,7 +13,7 @@ from ..benchmarking.results import Results
 from ..benchmarking.scores import Scores
 from ..drawing.text import number
 from .album import Album
-from .panels import Panel, Views, row_figure, strata_views, views, views_figure
+from .panels import Panel, Views, row_figure, strata_views, views, views_figure, webp
 from .words import ratio_name, value
 
 
@@ -21,7 +21,8 @@ def _picture(panel: Panel, name: str, about: str) -> dict[str, Any]:
     x, y, width, height = panel.box
     place = {"x": f"{x:.6g}", "y": f"{y:.6g}", "width": f"{width:.6g}", "height": f"{height:.6g}"}
     rows, cols = panel.colours.shape[:2]
-    where = {"id": re.sub(r"\W+", "-", name), "source": panel.source, "rows": rows, "cols": cols}
+    where: dict[str, Any] = {"id": re.sub(r"\W+", "-", name), "source": panel.source, "rows": rows, "cols": cols}
+    where["error"] = "" if panel.error is None else webp(panel.error)
     return {"name": panel.name, "note": panel.note, "about": about, **where, **place}
 
 
@@ -103,6 +104,7 @@ def _view(found: Views, name: str, album: Album) -> dict[str, Any]:
         "date": found.date,
         "box": f"0 0 {cols} {rows}",
         "zoom": found.zoomed,
+        "end": number(found.end, 3),
         "pictures": pictures,
         "weights": maps,
     }

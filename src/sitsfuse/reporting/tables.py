@@ -25,6 +25,8 @@ MOST_ROWS = 5000
 """Most rows of the table of all means."""
 LEVELS = (*range(10, 100, 10), 95, 99)
 """Nominal coverages, in percent."""
+KEPT = (0.80, 0.97)
+"""Observed coverages of a 90 % interval, of a single scene, that keep the promise."""
 SHOWN_LEVELS = (50, 90, 99)
 """Those in the table."""
 
@@ -100,6 +102,7 @@ def coverage(scores: Scores, ratio: float) -> tuple[list[int], dict[str, F64Arra
         sums: F64Array = np.where(known, values, 0).sum(axis=(0, 1))
         return np.asarray(np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0))
 
+    each = coverage_by_scene(scores, ratio)
     levels = [n for n in LEVELS if any(key[0] == f"coverage{n}" for key in scores.keys)]
     shares = {n: mean(f"coverage{n}") for n in levels}
     observed, rows = {}, []
@@ -110,8 +113,39 @@ def coverage(scores: Scores, ratio: float) -> tuple[list[int], dict[str, F64Arra
             observed[method] = line
             held = {n: float(shares[n][k]) for n in SHOWN_LEVELS if n in shares}
             gap = float(np.abs(line - np.array(levels) / 100).max())
-            rows.append(Row(ratio=ratio_name(ratio), method=method, held=held, sharpness=float(sharp[k]), gap=gap))
+            row = Row(ratio=ratio_name(ratio), method=method, held=held, sharpness=float(sharp[k]), gap=gap)
+            known = each[at, k][np.isfinite(each[at, k])]
+            row.scenes = len(known)
+            row.kept = float(((known >= KEPT[0]) & (known <= KEPT[1])).mean()) if known.size else None
+            rows.append(row)
     return levels, observed, rows
+
+
+def coverage_by_scene(scores: Scores, ratio: float, level: int = 90) -> F64Array:
+    """(pair, method) observed coverage of an interval at a ratio, mean over the bands; NaN elsewhere."""
+    names = [f"coverage{level}", "all"]
+    bands = ["all"] if (*names, "all") in scores.keys else [b for b in scores.bands if b != "ndvi"] or ["ndvi"]
+    values = np.stack([scores.get(Measure(names[0], b)) for b in bands])
+    known = np.isfinite(values)
+    counts = known.sum(axis=0)
+    sums = np.where(known, values, 0).sum(axis=0)
+    found: F64Array = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    found[~scores.at(ratio)] = np.nan
+    return found
+
+
+def coverage_rows(scores: Scores) -> tuple[list[str], list[Row]]:
+    """Methods that give an uncertainty, and a row per scene: the observed coverage of their 90 % intervals."""
+    every = {ratio: coverage_by_scene(scores, ratio) for ratio in scores.ratios}
+    total = np.stack(list(every.values())) if every else np.empty((0, 0, len(scores.methods)))
+    stated = [k for k in range(len(scores.methods)) if np.isfinite(total[..., k]).any()]
+    rows = []
+    for ratio, held in every.items():
+        for place in np.flatnonzero(np.isfinite(held).any(axis=1)):
+            pair = scores.pairs.iloc[int(place)]
+            cells = [(v, bool(KEPT[0] <= v <= KEPT[1])) if np.isfinite(v) else None for v in held[place, stated]]
+            rows.append(Row(site=pair["site"], date=pair["date"], ratio=ratio_name(ratio), cells=cells))
+    return [scores.methods[k] for k in stated], rows
 
 
 def losses(scores: Scores, ratio: float, protocol: str) -> list[Row]:

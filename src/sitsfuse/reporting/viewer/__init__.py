@@ -19,13 +19,14 @@ from ...core.arrays import FloatArray
 from ...drawing.stretch import GAMMA
 from ...drawing.text import counted, number
 from ..palette import styles, swatch
-from .entries import OBSERVED, Plan, entry, evenly, sheets, still
+from .entries import LOSSLESS, OBSERVED, Plan, entry, evenly, sheets, still
 from .pictures import Blobs, Pictures, decode, decode_difference, unstack
 from .series import deflate
 from .site import STORED, Predicted, Scene, read_scene
 
-QUALITIES = (85, 75, 65, 55, 45, 37, 30, 25)
-"""Qualities of the pictures of predictions, the best first; below the last one, textures melt into blocks."""
+QUALITIES = (LOSSLESS, 85, 75, 65, 55, 45, 37, 30, 25)
+"""Qualities of the pictures of predictions, the best first: where they are few nothing is lost; below the last one,
+textures melt into blocks."""
 SIDES = (32, 24, 16, 12, 8)
 """Positions of the series along a side of the window."""
 SERIES_SHARE = 0.2
@@ -116,13 +117,16 @@ def _plans(scenes: Sequence[Scene], methods: int, budget: int, pictures: Picture
     every = [p.sheet for s in scenes for t in s.targets for p in t.predictions]
     sampled = [every[i] for i in evenly(len(every), SAMPLED)]
     most = max(len(s.dates) for s in scenes)
-    plans = [Plan(q, d, methods) for d in range(most, 0, -1) for q in QUALITIES]
-    plans += [Plan(QUALITIES[-1], 1, m) for m in range(methods - 1, 0, -1)]
+    plans = [
+        Plan(q, LOSSLESS if q == LOSSLESS else OBSERVED, d, methods) for d in range(most, 0, -1) for q in QUALITIES
+    ]
+    plans += [Plan(QUALITIES[-1], OBSERVED, 1, m) for m in range(methods - 1, 0, -1)]
     always = sum(AS_TEXT * len(deflate(part)) for s in scenes for part in _series(s))
-    per_date = sum(
-        AS_TEXT * (len(s.bases) + len(s.guides)) * len(pictures(s.bases[0], OBSERVED)) / len(s.dates) for s in scenes
-    )
     for plan in plans:
+        per_date = sum(
+            AS_TEXT * (len(s.bases) + len(s.guides)) * len(pictures(s.bases[0], plan.observed)) / len(s.dates)
+            for s in scenes
+        )
         pictures.make(sampled, plan.quality)
         size = AS_TEXT * np.mean([len(pictures(s, plan.quality)) for s in sampled]) + ENTRY
         count = len(every) * (plan.dates / most) * (plan.methods / methods)
@@ -131,16 +135,26 @@ def _plans(scenes: Sequence[Scene], methods: int, budget: int, pictures: Picture
 
 
 def _series(scene: Scene) -> list[Any]:
-    return [scene.observed, *(part for t in scene.targets for part in (t.series, *t.predicted.values()))]
+    return [
+        scene.observed,
+        *(part for t in scene.targets for part in (t.series, *t.predicted.values(), *t.unsure.values())),
+    ]
 
 
 def _notes(scenes: Sequence[Scene], plan: Plan, drawn: Sequence[str], side: int, pictures: Pictures) -> list[str]:
     """What a reader should know of the pictures, in sentences."""
-    shown, errors = (number(off, 4) for off in _deviation(scenes, plan.quality, pictures))
+    if plan.quality == LOSSLESS:
+        half = number(max(float(s.scale.max()) for s in scenes) / 254, 4)
+        told = f"Pictures are not compressed: a prediction is told to half a step of its bytes, at most {half} "
+        told += "(reflectance)."
+    else:
+        shown, errors = (number(off, 4) for off in _deviation(scenes, plan, pictures))
+        told = f"Pictures are compressed, which adds an error of {shown} to predictions and one of {errors} to maps of "
+        told += "errors (RMS, reflectance); what is smaller is to be read from the tables."
     notes = [
-        f"Pictures are compressed, which adds an error of {shown} to predictions and one of {errors} to maps of errors "
-        "(RMS, reflectance); what is smaller is to be read from the tables. Uncertainty is at half the resolution.",
-        f"Series are of {side} × {side} positions per site, in steps of 1/252 of the range of values.",
+        f"{told} Uncertainty is at half the resolution.",
+        f"Series are of {side} × {side} positions per site, in steps of 1/252 of the range of values; bars are ± σ "
+        "of the prediction.",
     ]
     most = max(len(s.dates) for s in scenes)
     left_out = []
@@ -153,7 +167,7 @@ def _notes(scenes: Sequence[Scene], plan: Plan, drawn: Sequence[str], side: int,
     return notes
 
 
-def _deviation(scenes: Sequence[Scene], quality: int, pictures: Pictures) -> tuple[float, float]:
+def _deviation(scenes: Sequence[Scene], plan: Plan, pictures: Pictures) -> tuple[float, float]:
     """What compression does to predictions and to maps of errors: RMS deviation from what went in, in reflectance."""
     squares: list[tuple[FloatArray, FloatArray]] = []
     for scene in scenes:
@@ -162,7 +176,7 @@ def _deviation(scenes: Sequence[Scene], quality: int, pictures: Pictures) -> tup
             base, sheet = scene.bases[p.date], p.sheet
             seen, under = (
                 unstack(decode(pictures(s, q)), len(scene.bands), scene.shape)
-                for s, q in ((sheet, quality), (base, OBSERVED))
+                for s, q in ((sheet, plan.quality), (base, plan.observed))
             )
             error = decode_difference(seen, scene.scale) - decode_difference(sheet.bands, scene.scale)
             beneath = scene.code.decode(under) - scene.code.decode(base.bands)

@@ -17,6 +17,8 @@ from .scales import NDVI
 from .series import deflate
 from .site import COLOUR, COLOURED, INFRARED, Scene, Target, neighbours
 
+LOSSLESS = 100
+"""A quality at which a picture is what went in."""
 OBSERVED = 82
 """Quality of the pictures of what was observed: there are few of them, and predictions are told from them."""
 BLANK = 191
@@ -29,6 +31,8 @@ class Plan:
 
     quality: int
     """Of the pictures of predictions."""
+    observed: int
+    """Of the pictures of what was observed."""
     dates: int
     """Most dates per site."""
     methods: int
@@ -71,6 +75,8 @@ class _Writer:
             "title": scene.title,
             "bands": scene.bands,
             "shape": scene.shape,
+            "map": [float(f"{v:.10g}") for v in scene.transform],
+            "crs": scene.crs,
             "composites": composites(scene.bands),
             "dates": [scene.dates[k] for k in chosen],
             "guide_dates": scene.guide_dates,
@@ -107,7 +113,10 @@ class _Writer:
             date, sheet = target.images.get(k, ("", None))
             images.append(None if sheet is None else self.picture(sheet) | {"date": date})
         series = [m for m in self.methods if m in target.predicted]
-        parts = np.concatenate([target.series, *(target.predicted[m] for m in series)])
+        unsure = [m for m in series if m in target.unsure]
+        parts = np.concatenate(
+            [target.series, *(target.predicted[m] for m in series), *(target.unsure[m] for m in unsure)]
+        )
         return {
             "name": target.name,
             "ratio": target.ratio,
@@ -115,12 +124,20 @@ class _Writer:
             "shape": target.shape,
             "lr": images,
             "predictions": {m: p for m, p in predictions.items() if any(p)},
-            "series": {"dates": target.dates, "methods": series, "blob": self.blobs.add(deflate(parts))},
+            "series": {
+                "dates": target.dates,
+                "methods": series,
+                "unsure": unsure,
+                "blob": self.blobs.add(deflate(parts)),
+            },
         }
 
-    def picture(self, sheet: Sheet, quality: int = OBSERVED) -> dict[str, Any]:
+    def picture(self, sheet: Sheet, quality: int = 0) -> dict[str, Any]:
         """A picture ``s`` and its mask ``m``; a mask that is null hides nothing."""
-        return {"s": self.blobs.add(self.pictures(sheet, quality)), "m": self.blobs.mask(sheet.valid)}
+        return {
+            "s": self.blobs.add(self.pictures(sheet, quality or self.plan.observed)),
+            "m": self.blobs.mask(sheet.valid),
+        }
 
 
 def composites(bands: Sequence[str]) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def _shared(count: int, *, grey: bool) -> int:
 
 
 def encode(pixels: ByteArray, quality: int) -> bytes:
-    """A picture as lossy WebP.
+    """A picture as WebP: lossless at a quality of 100.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def encode(pixels: ByteArray, quality: int) -> bytes:
     except ImportError as error:
         raise missing_extra("report", "Pillow (needed by pages with pictures)") from error
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=6)
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=6, lossless=quality >= 100, exact=True)
     return buffer.getvalue()
 
 

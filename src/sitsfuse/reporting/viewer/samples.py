@@ -27,6 +27,14 @@ class Sample:
     valid: BoolArray
     sigma: FloatArray | None
     """(y, x) mean over the bands."""
+    sigmas: FloatArray | None
+    """(band, y, x)."""
+
+    def sigma_at(self, at: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]) -> FloatArray:
+        """(band, row × column) uncertainties at positions; NaN where there is none."""
+        if self.sigmas is None:
+            return np.full((len(self.values), len(at[0]) * len(at[1])), np.float32(np.nan))
+        return values_at((self.sigmas, self.valid), at)
 
     @property
     def image(self) -> Image:
@@ -49,7 +57,7 @@ def predictions_of(
             for method in methods:
                 sample = results.prediction(Unit(site, target, date, STANDARD, method))
                 if sample is not None:
-                    held[method, date] = Sample(*read(sample, bands), _sigma(sample, bands))
+                    held[method, date] = Sample(*read(sample, bands), *_sigma(sample, bands))
                     grid = sample if grid is None else grid
     return found, grid
 
@@ -61,11 +69,12 @@ def read(image: xr.Dataset, bands: list[str]) -> Image:
     return np.where(valid, values, np.float32(0)), valid
 
 
-def _sigma(sample: xr.Dataset, bands: list[str]) -> FloatArray | None:
+def _sigma(sample: xr.Dataset, bands: list[str]) -> tuple[FloatArray, FloatArray] | tuple[None, None]:
+    """Mean over the bands, and of each band."""
     if "uncertainty" not in sample:
-        return None
-    values = sample["uncertainty"].sel(band=bands).transpose("band", "y", "x").values.mean(axis=0)
-    return values.astype(np.float32) if np.isfinite(values).any() else None
+        return None, None
+    values = sample["uncertainty"].sel(band=bands).transpose("band", "y", "x").values.astype(np.float32)
+    return (values.mean(axis=0), values) if np.isfinite(values).any() else (None, None)
 
 
 def values_at(image: Image, at: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]) -> FloatArray:

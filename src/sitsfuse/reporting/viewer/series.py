@@ -47,6 +47,12 @@ class Span:
         return codes.astype(np.uint8)
 
 
+def sigma_codes(values: FloatArray, end: float) -> ByteArray:
+    """Bytes of uncertainties, NaN where there is none: 0 for none, 255 for twice ``end``, by their square root."""
+    shares = np.sqrt(np.clip(values / (2 * end), 0, 1))
+    return np.where(np.isfinite(values), np.clip(np.rint(255 * shares), 1, 255), 0).astype(np.uint8)
+
+
 def positions(shape: tuple[int, int], side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows and columns of a grid of about ``side`` × ``side`` positions, each in the middle of its cell."""
     rows, cols = (((np.arange(min(side, n)) + 0.5) * n / min(side, n)).astype(np.int64) for n in shape)

@@ -17,7 +17,7 @@ from ...drawing.text import printable
 from .pictures import Code, Sheet, encode_difference, fill, halve
 from .samples import Image, Sample, Samples, days_of, images_of, predictions_of, values_at
 from .scales import NDVI, codes_of, error_ends, scale_of, sigma_end
-from .series import Span, positions, take
+from .series import Span, positions, sigma_codes, take
 
 COLOUR, INFRARED = ("red", "green", "blue"), ("nir", "red", "green")
 COLOURED = (COLOUR, INFRARED, ("swir16", "nir", "red"))
@@ -56,6 +56,8 @@ class Target:
     """(time, band, position) of all LR images."""
     predicted: dict[str, ByteArray]
     """By method, (date, band, position) of the predictions."""
+    unsure: dict[str, ByteArray]
+    """By method that states it, (date, band, position) of the uncertainty: see :func:`sigma_codes`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Scene:
     guide_dates: list[str]
     at: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     """Rows and columns of the positions of the series."""
+    transform: tuple[float, ...]
+    """From (column, row) of the window to the map: a, b, c, d, e, f."""
+    crs: str
+    """The map's system, e.g. EPSG:32631; empty if it is not known."""
     span: Span
     observed: ByteArray
     """(time, band, position) of the guides, then of the references at the dates."""
@@ -162,11 +168,15 @@ def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -
         guides={g: Sheet(code(fill(*guides[g])), guides[g][1]) for g in near},
         guide_dates=days_of(guide),
         at=at,
+        transform=tuple(geobox(like).affine)[:6],
+        crs=_crs_name(like),
         span=reader.span,
         observed=np.concatenate([reader.span(part) for part in observed]),
         targets=[
             reader.target(name, float(entry["ratio"]), samples[name], lr[name], series.get(name))
-            for name, entry in about["targets"].items() if samples[name]
+            # As on the page: the largest ratio leads.
+            for name, entry in sorted(about["targets"].items(), key=lambda held: -float(held[1]["ratio"]))
+            if samples[name]
         ],
     )  # fmt: skip
 
@@ -200,6 +210,10 @@ class _Reader:
         """A target of its samples and its LR series, which may be missing."""
         dates, count = list(self.bases), len(self.at[0]) * len(self.at[1])
         missing = np.full((len(self.bands), count), np.float32(np.nan))
+        unsure = {
+            m: np.stack([samples[m, d].sigma_at(self.at) if (m, d) in samples else missing for d in dates])
+            for m in self.methods
+        }
         values = {
             m: np.stack([values_at(samples[m, d].image, self.at) if (m, d) in samples else missing for d in dates])
             for m in self.methods
@@ -217,6 +231,7 @@ class _Reader:
             dates=days_of(lr),
             series=self.span(missing[None][:0] if series is None else series),
             predicted={m: self.span(v) for m, v in values.items() if np.isfinite(v).any()},
+            unsure={m: sigma_codes(v, self.sigma) for m, v in unsure.items() if np.isfinite(v).any()},
         )
 
 
@@ -259,6 +274,12 @@ def _of_days(
             values, valid = images[closest]
             found[k] = closest, Sheet(code(fill(values, valid)), valid, grey=True)
     return found
+
+
+def _crs_name(image: xr.Dataset) -> str:
+    """What readers know a map's system by; empty if it has no such name."""
+    crs = geobox(image).crs
+    return f"EPSG:{crs.epsg}" if crs is not None and crs.epsg else ""
 
 
 def place_of(lr: xr.Dataset, hr: xr.Dataset) -> tuple[float, float, float, float]:
