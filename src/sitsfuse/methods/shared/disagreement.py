@@ -30,9 +30,9 @@ FEWEST_GUIDES = 3
 """Guides that must be compared to tell what always differs."""
 SHRINK = 2.0
 """Guides that a pixel needs for its own lasting difference to count as much as the image's."""
-ALIKE = 0.8
-"""Share of the power of an LR image's details that the degraded guide nearest to it explains, at the guide where that
-is most, from which on the sensors agree. (Of one sensor it is .94 and more even five days apart; of two, .6 and
+ALIKE = 0.7
+"""Share of the power of an LR image's details that the degraded guide nearest to it explains from which on the sensors
+agree, at the upper quartile of the guides. (Of one sensor it is .86 and more even five days apart; of two, .54 and
 less.)"""
 ALWAYS = 4.0
 """Power of what differs in details, over what noise and the days between explain, from which on sensors differ."""
@@ -85,8 +85,8 @@ class Disagreement:
     def differ(self) -> BoolArray:
         """(B,) whether the LR series shows other details than the guides do.
 
-        Either even at the guide where they are most alike, or at nearly every guide by far more than noise and the days
-        between explain.
+        Either even at the guides where they are most alike, or at nearly every guide by far more than noise and the
+        days between explain.
         """
         if len(self.alike) < FEWEST_GUIDES:
             return np.zeros(self.excess.shape[1], bool)
@@ -94,7 +94,7 @@ class Disagreement:
             powers(self.excess[k])[1] / np.maximum(self.explained[k, 1] + self.white[1], 1e-20) for k in self.guides
         ]
         always = np.quantile(ratios, MOSTLY, axis=0) > ALWAYS if ratios else False
-        return np.asarray((self.alike.max(axis=0) < ALIKE) | always)
+        return np.asarray((np.quantile(self.alike, 1 - MOSTLY, axis=0) < ALIKE) | always)
 
     def without(self, k: int) -> tuple[FloatArray, FloatArray]:
         """The other guides' excess, and their weights for the date of guide ``k``."""
@@ -191,7 +191,8 @@ def likeness(part: Coarse, noise: F64Array) -> F64Array:
         lr, guide = (split(image, both)[1][:, inner].astype(np.float64) for image in (part.series[j], part.guide[k]))
         common = (lr * guide).sum(axis=1) ** 2 / np.maximum((guide**2).sum(axis=1), 1e-20)
         power = (lr**2).sum(axis=1)
-        scene = np.maximum(power - lr.shape[1] * noise, 0.1 * power)
+        # The noise may come out 20 % low: where it could explain all that differs, the sensors agree.
+        scene = np.maximum(power - 1.6 * lr.shape[1] * noise, 0.1 * power)
         found.append(np.minimum(common / np.maximum(scene, 1e-20), 1))
     return np.array(found).reshape(len(found), part.series.shape[1])
 
