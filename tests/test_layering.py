@@ -35,6 +35,7 @@ ORDER = [
     "metrics",
     "evaluation",
     "benchmarking",
+    "studies",
     # 5 report
     "reporting",
     "demonstration",

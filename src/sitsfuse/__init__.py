@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .readers.description import describe
     from .reporting import report
     from .simulator import simulate
+    from .studies import study
     from .superresolution.training import train
 
 
@@ -44,6 +45,7 @@ _WHERE = {
     "open_site": "readers",
     "open_target": "readers",
     "simulate": "simulator",
+    "study": "studies",
     "train": "superresolution.training",
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "report",
     "search",
     "simulate",
+    "study",
     "train",
 ]
 

@@ -28,7 +28,7 @@ from .plan import SIMULATED_SITES, claim, describe, merged, survey
 from .pool import finished
 from .protocols import STANDARD, Protocol
 from .results import Results
-from .units import Job, run
+from .units import Job, See, run
 from .windows import Report, keep_windows
 
 SIMULATED = 240
@@ -123,7 +123,7 @@ def benchmark(
     config = merged(results, config)
     results.configure(config)
     keep_windows(results, config, tell)
-    _run(results, config, keep, jobs, tell)
+    run_missing(results, config, tell, keep=keep, jobs=jobs)
     table = results.collect()
     table.attrs["failures"] = len(results.failures())
     return table
@@ -145,8 +145,16 @@ def _simulated(results: Results, size: int, tell: Report) -> list[Path]:
     return paths
 
 
-def _run(results: Results, config: Mapping[str, Any], keep: bool, jobs: int | None, tell: Report) -> None:
-    """Do what is not done yet."""
+def run_missing(
+    results: Results,
+    config: Mapping[str, Any],
+    tell: Report,
+    *,
+    keep: bool = False,
+    jobs: int | None = None,
+    see: See | None = None,
+) -> None:
+    """Do what a configuration asks for and is not done yet; see :func:`benchmark` and :class:`Job`."""
     units = list(results.units())
     left = [u for u in units if not results.done(u)]
     count = min(threads.default_workers() if jobs is None else jobs, max(1, len(left)))
@@ -161,6 +169,7 @@ def _run(results: Results, config: Mapping[str, Any], keep: bool, jobs: int | No
             config["tile"],
             keep,
             share,
+            see,
         )
         for unit in left
     ]

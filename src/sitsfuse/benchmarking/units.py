@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import xarray as xr
 
 from ..core.dates import days, nearest
 from ..core.site import group, pair_of
@@ -29,6 +30,14 @@ from .protocols import STANDARD, Protocol, withhold
 from .results import Results, Unit
 from .windows import WINDOW, opened
 
+See = Callable[[str, Unit, np.datetime64, np.datetime64], xr.DataTree]
+"""From the path of a site, a unit, the predicted date and that of its reference to what a method may see."""
+
+
+def seen(path: str, unit: Unit, date: np.datetime64, answer: np.datetime64) -> xr.DataTree:
+    """What a protocol leaves of a site."""
+    return withhold(opened(path, unit.target), Protocol.parse(unit.protocol), date, answer)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -44,6 +53,8 @@ class Job:
     keep: bool
     workers: int
     """Threads."""
+    see: See | None = None
+    """What is left to methods under a protocol; None: :func:`seen`."""
 
 
 def run(job: Job) -> None:
@@ -77,7 +88,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     target = group(site, "target")
     (date,) = (t for t in target["time"].values if str(t)[:10] == unit.date)
     answer = np.datetime64(entry["references"][unit.date])
-    part = withhold(site, Protocol.parse(unit.protocol), date, answer)
+    part = (job.see or seen)(job.site["path"], unit, date, answer)
     method = make_method(unit.method, job.options)
     fitted: list[Predictor] = []
     memory.reset_peak()

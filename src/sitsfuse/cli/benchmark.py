@@ -127,13 +127,13 @@ def benchmark(
 
 
 def report(
-    results: Annotated[Path, typer.Argument(help="Output of `sitsfuse benchmark`.")],
+    results: Annotated[Path, typer.Argument(help="Output of `sitsfuse benchmark` or `study`.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Page to write. Default: report.html in RESULTS.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Make the page of a benchmark: one HTML file that needs no network, and its figures as PNG and SVG.
+    """Make the page of a benchmark or a study: one HTML file that needs no network, and its figures as PNG and SVG.
 
     Rankings with confidence intervals, errors against dates, cost, calibration of the uncertainty, claims put to the
     test, and a viewer of the images. The figures go to a folder beside the page.

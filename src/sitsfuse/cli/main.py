@@ -16,6 +16,7 @@ from .demo import demo
 from .evaluate import evaluate
 from .fuse import fuse, methods
 from .prepare import prepare
+from .study import study
 from .train import app as train
 
 INTERRUPTED = 130
@@ -25,7 +26,7 @@ _UsageError = cast(
 )  # the parser's: from click, or from its copy inside newer typer
 
 app.add_typer(train, name="train")
-for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, benchmark, report):
+for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, benchmark, study, report):
     app.command()(command)
 
 
@@ -51,7 +52,9 @@ def main() -> NoReturn:
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
     if code == INTERRUPTED:
-        again = "`prepare`, `train`, `fuse`, `benchmark` and `demo` go on where they were when they are run again"
+        again = (
+            "`prepare`, `train`, `fuse`, `benchmark`, `study` and `demo` go on where they were when they are run again"
+        )
         _fail(f"interrupted; {again}", 1, debug=False)
     sys.exit(code or 0)
 

@@ -17,6 +17,7 @@ from .album import Album
 from .gallery import Stage, draw
 from .palette import PALETTE, styles, swatch
 from .panels import STRATA
+from .study import study_report
 from .tables import coverage, coverage_rows, failure_rows, losses, means, ranking_table, settings, site_rows
 from .viewer import viewer
 from .words import facts, findings, opening
@@ -31,12 +32,12 @@ LEAST_VIEWER = 1_000_000
 
 
 def report(results: str | Path, out: str | Path | None = None, *, progress: Stage | None = None) -> Path:
-    """Write the report of a benchmark: an HTML page that needs nothing else, and its figures beside it.
+    """Write the report of a benchmark or a study: an HTML page that needs nothing else, and its figures beside it.
 
     Parameters
     ----------
     results
-        Folder that a benchmark left.
+        Folder that a benchmark or a study left.
     out
         The page to write; by default ``report.html`` in that folder. Its figures go to a folder beside it, named
         ``report_figures`` for ``report.html``, as PNG and SVG.
@@ -58,6 +59,8 @@ def report(results: str | Path, out: str | Path | None = None, *, progress: Stag
     page = found.path / "report.html" if out is None else Path(out)
     tell = progress or (lambda *_: None)
     config, table = found.config, found.table()
+    if "study" in config:
+        return study_report(found, page, tell)
     tell("rank", 0, 1)
     scores = Scores.of(table, list(config["methods"]), config["protocols"], list(config["sites"]))
     ranked = [ranking(scores, ratio) for ratio in scores.ratios]

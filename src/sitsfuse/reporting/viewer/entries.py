@@ -113,9 +113,9 @@ class _Writer:
             date, sheet = target.images.get(k, ("", None))
             images.append(None if sheet is None else self.picture(sheet) | {"date": date})
         series = [m for m in self.methods if m in target.predicted]
-        unsure = [m for m in series if m in target.unsure]
+        stated = [m for m in series if m in target.unsure]
         parts = np.concatenate(
-            [target.series, *(target.predicted[m] for m in series), *(target.unsure[m] for m in unsure)]
+            [target.series, *(target.predicted[m] for m in series), *(target.unsure[m] for m in stated)]
         )
         return {
             "name": target.name,
@@ -127,7 +127,7 @@ class _Writer:
             "series": {
                 "dates": target.dates,
                 "methods": series,
-                "unsure": unsure,
+                "unsure": stated,
                 "blob": self.blobs.add(deflate(parts)),
             },
         }
