@@ -15,11 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import xarray as xr
 from affine import Affine
 
+import sitsfuse
 from sitsfuse.methods import known_methods
 from sitsfuse.methods.options import parameters
 from sitsfuse.readers import open_series
+from sitsfuse.writers import write_series
 from tests.helpers.running import Done
 
 INT = {"nodata": -32768, "scales": [1e-4] * 2}
@@ -485,6 +488,29 @@ def test_simulate_info_fuse_evaluate(cli, tmp_path, kind):
     row = rows[rows["date"] == pd.Timestamp("2019-03-06")]
     assert row["value"].item() == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)
     assert row["n_valid"].item() == error.size
+
+
+def test_a_guide_of_the_day_is_told_and_can_be_left_out(cli, tmp_path):
+    """Of a reference that stands among the guides, a prediction is a copy: its error says so."""
+    site = sitsfuse.simulate(size=60, guides=4, targets=2, seed=1, cloud_cover=0.0)
+    series = {g: site[g].to_dataset()[["reflectance", "valid"]] for g in ("guide", "target", "reference")}
+    series = {g: s.drop_vars(set(s.coords) & {"shift_x", "shift_y", "gain", "offset"}) for g, s in series.items()}
+    reference = series["reference"]
+    both = xr.concat([series["guide"], reference.isel(time=[0])], "time").sortby("time")
+    for role, made in (series | {"guide": both.assign_attrs(series["guide"].attrs)}).items():
+        write_series(made, tmp_path / "site" / role)
+    day = str(reference["time"].values[0])[:10]
+    errors = {}
+    for name, more in (("with", []), ("without", ["--leave-out-same-day"])):
+        out = tmp_path / name
+        done = cli("fuse", tmp_path / "site", "-o", out, "--method", "temporal", "-q", *more)
+        assert done.code == 0, done
+        scored = cli("evaluate", out, tmp_path / "site" / "reference", "-o", tmp_path / "m.csv")
+        told = f"{day}  a guide of this day was used" in done.out, f"predicted day was used on {day}" in scored.out
+        assert told == ((True, True) if name == "with" else (False, False))
+        rows = pd.read_csv(tmp_path / "m.csv").query("band == 'all' and metric == 'rmse' and stratum == 'all'")
+        errors[name] = float(rows[rows["date"] == day]["value"].iloc[0])
+    assert errors["with"] < 1e-6 < 1e-3 < errors["without"]
 
 
 def test_ddi_with_weights(cli, site_folder, tmp_path):

@@ -61,6 +61,16 @@ def evaluate(
     dates, left_out = table["date"].nunique(), table.attrs.get("left_out", 0)
     note = f"; {left_out} reference{'s' * (left_out != 1)} without a prediction" if left_out else ""
     print(f"mean over {dates} date{'s' * (dates != 1)}{note}")
+    if same := _same_day(prediction, {str(d)[:10] for d in table["predicted"]}):
+        where = ", ".join(same[:3]) + (f" and {len(same) - 3} more" if len(same) > 3 else "")
+        print(f"a guide of the predicted day was used on {where}: if it is the reference, nothing was predicted there")
     if out is not None:
         write_table(table, out)
         print(out)
+
+
+def _same_day(prediction: Path, days: set[str]) -> list[str]:
+    """Predicted days of which a guide was used, as far as the prediction tells."""
+    from ..fusion.outputs.disk import read_records
+
+    return [d for d, record in sorted(read_records(prediction).items()) if d in days and d in record.get("guides", [])]

@@ -72,6 +72,13 @@ def fuse(
             help="Believe every guide, also where it shows what neither the LR series nor the other guides show.",
         ),
     ] = False,
+    leave_out_same_day: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-same-day",
+            help="Leave out guides taken on a day that is predicted: they would give away what is to be judged.",
+        ),
+    ] = False,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda, for methods that train.", rich_help_panel=SPEED)
     ] = None,
@@ -133,6 +140,7 @@ def fuse(
             scheduler=scheduler,
             overwrite=overwrite,
             keep_all_guides=keep_all_guides,
+            leave_out_same_day=leave_out_same_day,
             report=report,
             on_screening=None if quiet else _tell,
         )
@@ -202,6 +210,8 @@ def _line(day: str, record: dict[str, Any]) -> str:
     if record.get("interpolated"):
         notes.append("LR interpolated in time")
     guides = record.get("guides") or [day]
+    if day in record.get("guides", []):
+        notes.append("a guide of this day was used")
     if day < min(guides):
         notes.append("before the first guide")
     if day > max(guides):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from ..core.series import geobox
@@ -48,6 +50,7 @@ def fuse(
     scheduler: str | None = None,
     overwrite: bool = False,
     keep_all_guides: bool = False,
+    leave_out_same_day: bool = False,
     report: Report | None = None,
     on_fit: OnFit | None = None,
     on_screening: OnScreening | None = None,
@@ -87,6 +90,9 @@ def fuse(
         Whether to believe every guide. By default a guide, or a part of it, is left out if it shows what neither the
         LR series nor the other guides show: a cloud that its mask misses, a wrong radiometry
         (:func:`~sitsfuse.radiometry.screening.screen`).
+    leave_out_same_day
+        Whether to leave out, of the whole run, guides taken on a day that is predicted: they give away the answer where
+        a prediction is to be judged.
     report
         Called as the work proceeds.
     on_fit
@@ -111,6 +117,9 @@ def fuse(
         raise InputError("tile", f"{tile} is too small", "give at least 16 HR pixels")
     if format not in ("cog", "zarr"):
         raise InputError("format", f"{format!r} is unknown", "choose cog or zarr")
+    if leave_out_same_day:
+        planned, _ = plan_dates(group(tree, "target")["time"].values, dates, every)
+        tree = _without(tree, planned)
     check_guides(tree, chosen)
     left_out: list[dict[str, Any]] = []
     if chosen.min_guides and not keep_all_guides:
@@ -141,6 +150,15 @@ def fuse(
         raise
     output.close()
     return output.series if isinstance(output, MemoryOutput) else Path(str(out))
+
+
+def _without(site: xr.DataTree, times: npt.NDArray[np.datetime64]) -> xr.DataTree:
+    """The site without guides of some days."""
+    guide = group(site, "guide")
+    same = np.isin(guide["time"].values.astype("datetime64[D]"), times.astype("datetime64[D]"))
+    tree: xr.DataTree = site.copy()
+    tree["guide"] = xr.DataTree(guide.isel(time=np.flatnonzero(~same)))
+    return tree
 
 
 def check_guides(site: xr.DataTree, method: Method) -> None:

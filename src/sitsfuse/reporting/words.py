@@ -52,8 +52,17 @@ def opening(scores: Scores, config: Mapping[str, Any]) -> str:
     text += (
         f", each compared with a sharp image taken within {number(days)} day{'' if days == 1 else 's'}" if days else ""
     )
+    if left := _same_day(scores, config):
+        text += f", without {counted(left, 'guide')} of a predicted day, which would give away the answer"
     others = [p for p in scores.protocols if p != STANDARD]
     return text + (f", also under {listed(others)}." if others else ".")
+
+
+def _same_day(scores: Scores, config: Mapping[str, Any]) -> int:
+    """How many guides of sites are of a day that is predicted."""
+    held = scores.pairs.groupby("site")["date"].agg(set)
+    sites = config["sites"]
+    return sum(len(days & set(map(str, (sites.get(site) or {}).get("guides") or []))) for site, days in held.items())
 
 
 def leading(measures: Sequence[Measure]) -> list[Measure]:
