@@ -119,7 +119,7 @@ def fuse(args):
             times["fit"] = times["fitted"] - self.start
             return predictor
 
-    def report(done, total, _note):
+    def report(_stage, done, total):
         if done == total:
             times.setdefault("last", time.perf_counter())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,11 @@ from .fusion.fuse import fuse
 from .methods import METHODS
 from .readers import open_series
 from .runtime.files import write_json
+from .runtime.progress import Progress, renamed, silent
 from .runtime.threads import default_workers
 from .simulator import SimulationConfig, simulate
 from .version import __version__
 from .writers import write_geotiffs
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, the steps done and the steps in all."""
 
 SIZE, SEED, TARGETS, GUIDES = 400, 7, 6, 13
 """The scene: about a minute on two cores; its clearest LR image lies between two guides with clouds."""
@@ -99,7 +97,7 @@ def demo(
     methods: Sequence[str] = tuple(METHODS),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     overwrite: bool = False,
-    report: Report | None = None,
+    report: Progress = silent,
 ) -> Demo:
     """Simulate a site, fuse it with every method, evaluate, and draw a figure.
 
@@ -116,7 +114,7 @@ def demo(
     overwrite
         Whether to make everything anew.
     report
-        Called as the work proceeds, with the name of the stage and the steps done and in all.
+        Called as the work proceeds.
 
     Returns
     -------
@@ -129,11 +127,11 @@ def demo(
         If ``out`` holds something else, or an extra is missing.
     """
     require_matplotlib()
-    out, tell = Path(out), report or (lambda *_: None)
+    out = Path(out)
     config = SimulationConfig(size=size, seed=seed, targets=targets, guides=guides)
     _claim(out, config, overwrite)
     site = out / "site"
-    _simulate(config, site, overwrite, tell)
+    _simulate(config, site, overwrite, report)
     for method in methods:
         fuse(
             site,
@@ -141,23 +139,23 @@ def demo(
             method=method,
             options=(options or {}).get(method),
             overwrite=overwrite,
-            report=_stage(f"fuse {method}", tell),
+            report=renamed(report, f"fuse {method}"),
         )
     reference, target = open_series(site / "reference"), open_series(site / "target")
     images = [p for m in methods for p in _images(out / m)]
-    table = _evaluate(out, methods, images, reference, target, tell)
+    table = _evaluate(out, methods, images, reference, target, report)
     figure = out / "demo.png"
     drawn = DRAWN if DRAWN in methods else methods[-1]
     if not _is_newer(figure, images):
         weights = None
         date = clearest(target)
         if drawn == DRAWN:
-            weights = _weights(site, out, date, (options or {}).get(drawn), overwrite, tell)
-        tell("draw", 0, 1)
+            weights = _weights(site, out, date, (options or {}).get(drawn), overwrite, report)
+        report("draw", 0, 1)
         seen, image, truth = (_at(s, date) for s in (target, open_series(out / drawn), reference))
         title = f"{config.guides} guides of {config.pixel:g} m, every {config.guide_revisit} days · simulated farmland"
         draw_comparison(seen, image, truth, weights, path=figure, method=NAMES.get(drawn, drawn), title=title)
-    tell("draw", 1, 1)
+    report("draw", 1, 1)
     return Demo(out, tuple(methods), table, figure)
 
 
@@ -186,7 +184,7 @@ def _claim(out: Path, config: SimulationConfig, overwrite: bool) -> None:
     write_json(marker, wanted)
 
 
-def _simulate(config: SimulationConfig, site: Path, overwrite: bool, tell: Report) -> None:
+def _simulate(config: SimulationConfig, site: Path, overwrite: bool, report: Progress) -> None:
     """Write the site as GeoTIFFs, unless all its images are there."""
     start = np.datetime64(config.start, "D")
     expected = [
@@ -196,38 +194,38 @@ def _simulate(config: SimulationConfig, site: Path, overwrite: bool, tell: Repor
     ]
     total = len(ROLES) + 1
     if overwrite or not all(path.is_file() for path in expected):
-        tell("simulate", 0, total)
+        report("simulate", 0, total)
         tree = simulate(config)
         for i, role in enumerate(ROLES):
-            tell("simulate", i + 1, total)
+            report("simulate", i + 1, total)
             write_geotiffs(tree[role].to_dataset(), site / role, overwrite=True)
-    tell("simulate", total, total)
+    report("simulate", total, total)
 
 
 def _evaluate(
-    out: Path, methods: Sequence[str], images: list[Path], reference: xr.Dataset, target: xr.Dataset, tell: Report
+    out: Path, methods: Sequence[str], images: list[Path], reference: xr.Dataset, target: xr.Dataset, report: Progress
 ) -> pd.DataFrame:
     """The tidy table of all methods: read where it is up to date, else made and written."""
     path, total = out / "metrics.csv", len(methods)
     if _is_newer(path, images):
         table = pd.read_csv(path, parse_dates=["date", "predicted"])
         if list(table["method"].unique()) == list(methods):
-            tell("evaluate", total, total)
+            report("evaluate", total, total)
             return table
     parts = []
     for i, method in enumerate(methods):
-        tell("evaluate", i, total)
+        report("evaluate", i, total)
         part = evaluate(open_series(out / method), reference, target, workers=default_workers())
         part.insert(0, "method", method)
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     write_table(table, path)
-    tell("evaluate", total, total)
+    report("evaluate", total, total)
     return table
 
 
 def _weights(
-    site: Path, out: Path, date: np.datetime64, options: Mapping[str, Any] | None, overwrite: bool, tell: Report
+    site: Path, out: Path, date: np.datetime64, options: Mapping[str, Any] | None, overwrite: bool, report: Progress
 ) -> xr.DataArray:
     """(guide_time, band, y, x) weights of one date: for all dates they would fill the disk."""
     place = _weights_of(out)
@@ -240,7 +238,7 @@ def _weights(
         format="zarr",
         weights=True,
         overwrite=overwrite,
-        report=_stage("weights", tell),
+        report=renamed(report, "weights"),
     )
     return _at(open_series(place), date)["weight"]
 
@@ -252,11 +250,6 @@ def _weights_of(out: Path) -> Path:
 def _at(series: xr.Dataset, date: np.datetime64) -> xr.Dataset:
     """The image of a date, in memory."""
     return series.sel(time=date).compute()
-
-
-def _stage(name: str, tell: Report) -> Callable[[int, int, str], None]:
-    """The engine's report as a stage of ours."""
-    return lambda done, total, _note: tell(name, done, total)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -339,7 +339,7 @@ def test_a_finished_run_computes_nothing_again(tree, tmp_path, fmt):
     reports = []
     run(tree, out, fmt, report=lambda *args: reports.append(args))
     assert len(Counted.calls) == calls
-    assert reports[0][:2] == (3 * TILES, 3 * TILES)
+    assert reports[0] == ("fusing", 3 * TILES, 3 * TILES)
     after = files(out)
     assert {n for n in before if before[n] != after.get(n)} <= {"zarr.json"}
     assert set(after) == set(before)
@@ -408,7 +408,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tree, tmp_path, fmt, whole):
     script = textwrap.dedent(f"""
         import sys
         from sitsfuse.fusion.fuse import fuse
-        def half(done, total, note):
+        def half(stage, done, total):
             print(done, flush=True)
             if done >= 6:
                 sys.stdin.read()  # never ends: here it is killed
@@ -429,7 +429,7 @@ def test_a_killed_process_resumes_to_the_same_bits(tree, tmp_path, fmt, whole):
     process.stdin.close()
     reports = []
     run(tmp_path / "site.zarr", out, fmt, method="difference", report=lambda *args: reports.append(args))
-    assert 6 <= reports[0][0] < 12
+    assert 6 <= reports[0][1] < 12
     assert_same(images(out, fmt), whole[fmt][0])
     assert set(files(out)) == whole[fmt][1]
 

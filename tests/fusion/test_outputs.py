@@ -274,8 +274,8 @@ def test_a_damaged_marker_marks_nothing(tree, tmp_path, damage):
     folder = out / STATE / "tiles" / "20200515"
     (folder / "2.json").write_bytes(damage)
     reports = []
-    run(tree, out, "zarr", report=lambda *args: reports.append(args[:2]))
-    assert reports[0] == (3, 4)
+    run(tree, out, "zarr", report=lambda *args: reports.append(args))
+    assert reports[0] == ("fusing", 3, 4)
     assert xr.open_zarr(out).load().identical(wanted)
 
 

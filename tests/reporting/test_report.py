@@ -51,7 +51,7 @@ def steps():
 
 @pytest.fixture(scope="module")
 def page(results, steps):
-    return Page(report(results.path, progress=lambda *step: steps.append(step)))
+    return Page(report(results.path, report=lambda *step: steps.append(step)))
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from ..methods import known_methods as known_methods
 from ..methods import method_names
 from ..runtime import threads
 from ..runtime.files import read_json, write_json
+from ..runtime.progress import Progress, silent
 from ..simulator.sites import SITES, simulate_site
 from ..version import __version__
 from ..writers import write_site
@@ -29,7 +30,7 @@ from .pool import finished
 from .protocols import STANDARD, Protocol
 from .results import Results
 from .units import Job, See, run
-from .windows import Report, keep_windows
+from .windows import keep_windows
 
 SIMULATED = 240
 """Default side of the simulated sites, in HR pixels."""
@@ -50,7 +51,7 @@ def benchmark(
     tile: int = TILE,
     jobs: int | None = None,
     overwrite: bool = False,
-    report: Report | None = None,
+    report: Progress = silent,
 ) -> pd.DataFrame:
     """Predict and judge every date of every site with every method.
 
@@ -103,14 +104,13 @@ def benchmark(
     InputError
         If a site, method or option is unfit, or ``out`` holds something else. A method that fails raises nothing.
     """
-    tell = report or (lambda *_: None)
     results = Results(Path(out))
     chosen = {name: describe(name, (options or {}).get(name)) for name in methods or method_names()}
     if strange := set(options or {}) - set(chosen):
         raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
     asked = [str(Protocol.parse(p)) for p in protocols]
     claim(results, bool(sites), overwrite)
-    paths = [Path(p) for p in sites] or _simulated(results, size, tell)
+    paths = [Path(p) for p in sites] or _simulated(results, size, report)
     config = {
         "version": __version__,
         "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -122,14 +122,14 @@ def benchmark(
     }
     config = merged(results, config)
     results.configure(config)
-    keep_windows(results, config, tell)
-    run_missing(results, config, tell, keep=keep, jobs=jobs)
+    keep_windows(results, config, report)
+    run_missing(results, config, report, keep=keep, jobs=jobs)
     table = results.collect()
     table.attrs["failures"] = len(results.failures())
     return table
 
 
-def _simulated(results: Results, size: int, tell: Report) -> list[Path]:
+def _simulated(results: Results, size: int, report: Progress) -> list[Path]:
     """The six simulated sites, written where they are not yet."""
     folder = results.path / "sites"
     there = read_json(results.path / SIMULATED_SITES).get("size", size)
@@ -138,17 +138,17 @@ def _simulated(results: Results, size: int, tell: Report) -> list[Path]:
     write_json(results.path / SIMULATED_SITES, {"size": size})
     paths = [folder / f"{name}.zarr" for name in SITES]
     for k, (name, path) in enumerate(zip(SITES, paths, strict=True)):
-        tell("simulate", k, len(paths))
+        report("simulate", k, len(paths))
         if not path.is_dir():
             write_site(simulate_site(name, size=size), path)
-    tell("simulate", len(paths), len(paths))
+    report("simulate", len(paths), len(paths))
     return paths
 
 
 def run_missing(
     results: Results,
     config: Mapping[str, Any],
-    tell: Report,
+    report: Progress,
     *,
     keep: bool = False,
     jobs: int | None = None,
@@ -175,7 +175,7 @@ def run_missing(
     ]
     shutil.rmtree(results.path / "work", ignore_errors=True)
     ready = len(units) - len(left)
-    tell("predict", ready, len(units))
+    report("predict", ready, len(units))
     for k, _ in enumerate(finished(work, count, run), ready + 1):
-        tell("predict", k, len(units))
+        report("predict", k, len(units))
     shutil.rmtree(results.path / "work", ignore_errors=True)

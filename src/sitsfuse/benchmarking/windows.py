@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,8 @@ from ..core.site import group, pair_of
 from ..core.tiling import middle
 from ..evaluation.strata import stratify
 from ..readers import open_site
+from ..runtime.progress import Progress
 from .results import Results
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, the steps done and the steps in all."""
 
 WINDOW = 200
 """Side of the window that is kept to be looked at, in HR pixels."""
@@ -31,7 +29,7 @@ def opened(path: str, target: str) -> xr.DataTree:
     return open_site(path, target)
 
 
-def keep_windows(results: Results, config: Mapping[str, Any], tell: Report) -> None:
+def keep_windows(results: Results, config: Mapping[str, Any], tell: Progress) -> None:
     """Keep a window of the sites' series, to be looked at."""
     done, total = 0, sum(len(site["targets"]) for site in config["sites"].values())
     for name, about in config["sites"].items():

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
+from ..runtime.progress import Progress, silent
 from .query import CREDENTIALS
 from .search import Advance, Found, provider_errors, reason
 
 
-def download(
-    found: Sequence[Found], folder: str | Path, report: Callable[[str, int, int], None] = lambda *_: None
-) -> list[Path]:
+def download(found: Sequence[Found], folder: str | Path, report: Progress = silent) -> list[Path]:
     """Download products, one after the other.
 
     Parameters

@@ -143,8 +143,8 @@ def report(
     from ..reporting import report as run
     from .progress import stages
 
-    with stages(quiet) as tell:
-        page = run(results, out, progress=tell)
+    with stages(quiet) as show:
+        page = run(results, out, report=show)
     print(page)
 
 

@@ -110,7 +110,7 @@ def fuse(
     from ..fusion.dates import plan_dates
     from ..fusion.fuse import fuse as run
     from ..fusion.outputs.disk import read_records
-    from .progress import tiles
+    from .progress import stages
 
     options = pairs(set_ or [], "--set")
     if device is not None:
@@ -124,7 +124,7 @@ def fuse(
     own = reading(target_date_pattern, target_bands, "--target-bands")
     site = _open(paths, target, reading(date_pattern, bands), own, mtf, factor)
     times, _ = plan_dates(group(site, "target")["time"].values, chosen, every)
-    with tiles(quiet) as report:
+    with stages(quiet) as report:
         run(
             site,
             out,

@@ -4,91 +4,84 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from ..runtime.progress import Progress, silent
 
 EVERY = 30.0
 """Seconds between two lines where stderr is not a terminal."""
-
-Stage = Callable[[str, int, int], None]
-"""Called with the name of a stage, the steps done and in all."""
+UNITS = {"fusing": "tiles"}
+"""What the steps of a stage are, where that needs saying."""
+RESUMED = {"fusing": "tiles are there already", "training": "steps are done already"}
+"""Stages that go on where an earlier run stopped, which they say when they begin."""
 
 
 @contextmanager
-def stages(quiet: bool, unit: str = "") -> Iterator[Stage]:
-    """Show the progress of one stage after another.
-
-    Parameters
-    ----------
-    quiet
-        Whether to show nothing.
-    unit
-        What is counted.
-    """
-    console = Console(stderr=True)
+def stages(quiet: bool) -> Iterator[Progress]:
+    """Show the progress of one stage after another; nothing where it is to be quiet."""
     if quiet:
-        yield lambda *_: None
-    elif console.is_terminal:
-        with _bars(console, unit) as report:
-            yield report
+        yield silent
+        return
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bars(console) as report:
+            yield _resuming(report)
     else:
-        yield _lines(unit)
+        yield _resuming(_lines())
+
+
+def _resuming(report: Progress) -> Progress:
+    begun: set[str] = set()
+
+    def told(stage: str, done: int, total: int, /) -> None:
+        if stage not in begun and done and stage in RESUMED:
+            print(f"sitsfuse: resuming, {done} of {total} {RESUMED[stage]}", file=sys.stderr, flush=True)
+        begun.add(stage)
+        report(stage, done, total)
+
+    return told
 
 
 @contextmanager
-def tiles(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """Show the progress of a fusion: called with tiles done, tiles in all and a note."""
-    with stages(quiet, "tiles") as show:
-        first = True
-
-        def report(done: int, total: int, note: str) -> None:
-            nonlocal first
-            if first and done and not quiet:
-                print(f"sitsfuse: resuming, {done} of {total} tiles are there already", file=sys.stderr, flush=True)
-            first = False
-            show("fusing", done, total)
-
-        yield report
-
-
-@contextmanager
-def _bars(console: Console, unit: str) -> Iterator[Stage]:
+def _bars(console: Console) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         TextColumn("· left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Bars(*columns, console=console) as bars:
         tasks = {}
 
-        def report(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int, /) -> None:
             if stage not in tasks:
                 # What an earlier run did does not count for the speed.
-                tasks[stage] = progress.add_task(stage, total=total, completed=done)
-            progress.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bars.add_task(stage, total=total, completed=done, unit=UNITS.get(stage, ""))
+            bars.update(tasks[stage], completed=done, total=total)
 
         try:
             yield report
         except BaseException:
             # The error's line stands alone.
-            progress.live.transient = True
+            bars.live.transient = True
             raise
 
 
-def _lines(unit: str) -> Stage:
+def _lines() -> Progress:
     last = time.monotonic()
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: str, done: int, total: int, /) -> None:
         nonlocal last
         if time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            print(f"sitsfuse: {stage} {done}/{total} {unit}".rstrip(), file=sys.stderr, flush=True)
+            print(f"sitsfuse: {stage} {done}/{total} {UNITS.get(stage, '')}".rstrip(), file=sys.stderr, flush=True)
 
     return report

@@ -92,9 +92,7 @@ def carn(
     begun: set[str] = set()
     with stages(quiet) as show:
 
-        def report(stage: str, done: int, total: int) -> None:
-            if stage == "training" and stage not in begun and done:
-                _note(f"resuming, {done} of {total} steps are done already", quiet)
+        def report(stage: str, done: int, total: int, /) -> None:
             begun.add(stage)
             show(stage, done, total)
 
@@ -110,8 +108,8 @@ def carn(
             overwrite=overwrite,
             report=report,
         )
-    if "training" not in begun:
-        _note(f"{out} is there already, nothing to do", quiet)
+    if "training" not in begun and not quiet:
+        print(f"sitsfuse: {out} is there already, nothing to do", file=sys.stderr, flush=True)
     card = read_card(out)
     scores = card.metrics
     print(f"{card.name}: {', '.join(card.bands)}, factor {card.factor:g}; stopped {card.training['stopped']}")
@@ -121,8 +119,3 @@ def carn(
         f"with residual correction {scores['psnr_corrected']:.2f}"
     )
     print(out)
-
-
-def _note(text: str, quiet: bool) -> None:
-    if not quiet:
-        print(f"sitsfuse: {text}", file=sys.stderr, flush=True)

@@ -14,11 +14,12 @@ from ..core.series import geobox
 from ..core.site import group
 from ..core.tiling import blocks
 from ..errors import InputError
-from ..methods import Method
+from ..methods import Method, Predictor
 from ..methods.options import make_method
 from ..radiometry.screening import Screening, screen
 from ..readers import open_site
 from ..runtime import threads
+from ..runtime.progress import Progress, silent
 from .dates import plan_dates
 from .outputs.cog import CogOutput
 from .outputs.layout import Layout
@@ -26,7 +27,7 @@ from .outputs.memory import MemoryOutput
 from .outputs.zarr import ZarrOutput
 from .pool import open_pool
 from .record import configuration_of
-from .run import OnFit, Report, Run
+from .run import OnFit, Run
 
 TILE = 1024
 """Default side of a tile, in HR pixels."""
@@ -51,7 +52,7 @@ def fuse(
     overwrite: bool = False,
     keep_all_guides: bool = False,
     leave_out_same_day: bool = False,
-    report: Report | None = None,
+    report: Progress = silent,
     on_fit: OnFit | None = None,
     on_screening: OnScreening | None = None,
 ) -> xr.Dataset | Path:
@@ -143,7 +144,7 @@ def fuse(
     threads.bound()
     try:
         with open_pool(workers, scheduler) as pool:
-            Run(tree, chosen, output, pool, report or _ignore, on_fit or _ignore).go()
+            Run(tree, chosen, output, pool, report, on_fit or _ignore).go()
     except InputError:
         # The user mends input or options and comes back, maybe with another configuration.
         output.withdraw()
@@ -188,8 +189,8 @@ def _any_valid(image: xr.Dataset) -> bool:
     return any(image["valid"].isel(y=y, x=x).values.any() for y, x in blocks(shape, 2048))
 
 
-def _ignore(*_: Any) -> None:
-    """Report to nobody."""
+def _ignore(_date: np.datetime64, _predictor: Predictor) -> None:
+    """Nobody asks for the predictors."""
 
 
 def _source(series: xr.Dataset, role: str) -> str:

@@ -22,12 +22,13 @@ from ..core.tiling import TileWindow, tiles
 from ..errors import InputError
 from ..methods import Method, Predictor, Study, Tile
 from ..runtime import threads
+from ..runtime.progress import Progress
 from .outputs.layout import Output
 from .pool import Pool
 from .record import record_of
 
-Report = Callable[[int, int, str], None]
-"""Called with tiles done, tiles in all and a note."""
+STAGE = "fusing"
+"""What a run's progress is called; its steps are tiles."""
 OnFit = Callable[[np.datetime64, Predictor], None]
 """Called with a date and its predictor."""
 
@@ -40,7 +41,7 @@ class Run:
     method: Method
     output: Output
     pool: Pool
-    report: Report
+    report: Progress
     on_fit: OnFit
 
     def go(self) -> None:
@@ -62,7 +63,7 @@ class Run:
         self.queue: deque[tuple[str, int, Callable[..., Any], tuple[Any, ...]]] = deque()
         self.study: Any = None
         active: set[int] = set()
-        self.report(self.count, self.total, "")
+        self.report(STAGE, self.count, self.total)
         try:
             while waiting or self.queue or self.tasks:
                 while waiting and len(active) < self.pool.slots:
@@ -94,7 +95,7 @@ class Run:
 
     def _advance(self, kind: str, date: int, task: Any) -> bool:
         """Take what a task has made and submit what it allows; True when the date is complete."""
-        day, value = str(self.output.layout.times[date])[:10], task.result()
+        value = task.result()
         if kind == "fit":
             self.on_fit(self.output.layout.times[date], value)
             self.output.begin(date, record_of(self.output.layout, date, value))
@@ -105,7 +106,7 @@ class Run:
             self.count += 1
             if not self.left[date]:
                 self._submit("finish", date, self.output.finish, date)
-        self.report(self.count, self.total, day)
+        self.report(STAGE, self.count, self.total)
         return kind == "finish"
 
     def _submit(self, kind: str, date: int, function: Callable[..., Any], *args: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import rasterio
 
 from ..runtime.files import plain, write_json
+from ..runtime.progress import Progress, silent
 from ..runtime.threads import bound, default_workers
 from ..version import __version__
 from ..writers import consolidate
@@ -17,7 +18,7 @@ from .harmonizing import harmonize, near_pairs
 from .placing import register
 from .record import checkerboard, record
 from .state import begin
-from .survey import Progress, Survey, survey
+from .survey import Survey, survey
 from .writing import write_images
 
 __all__ = ["PrepareConfig", "changed", "make_config", "plan_site", "prepare", "read_config"]
@@ -28,7 +29,7 @@ WORKERS = 4
 """Blocks at a time at most: each is held in memory."""
 
 
-def plan_site(config: PrepareConfig, report: Progress | None = None) -> Survey:
+def plan_site(config: PrepareConfig, report: Progress = silent) -> Survey:
     """What :func:`prepare` would do: sources, grids, and the images chosen for each role.
 
     Parameters
@@ -44,7 +45,7 @@ def plan_site(config: PrepareConfig, report: Progress | None = None) -> Survey:
         If there is nothing to work with.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE):
-        return survey(config, report or _silent)
+        return survey(config, report)
 
 
 def prepare(
@@ -53,7 +54,7 @@ def prepare(
     *,
     overwrite: bool = False,
     workers: int | None = None,
-    report: Progress | None = None,
+    report: Progress = silent,
 ) -> dict[str, Any]:
     """Prepare a site.
 
@@ -86,7 +87,7 @@ def prepare(
     """
     if not isinstance(config, PrepareConfig):
         config = read_config(config)
-    out, report = Path(out), report or _silent
+    out = Path(out)
     from .page import prepare_page  # before the work, lest it end for want of an extra
 
     bound()
@@ -117,7 +118,3 @@ def _fixed(config: PrepareConfig, found: Survey) -> dict[str, Any]:
     images = {role: [c.image.id for c in found.of(role)] for role in ("guide", "target", "reference")}
     settled = config.model_dump(mode="json") | {"images": images, "version": __version__}
     return dict(json.loads(json.dumps(plain(settled))))
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""

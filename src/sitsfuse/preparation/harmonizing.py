@@ -12,10 +12,11 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..radiometry.harmonize import Harmonization, Samples, pool, take_samples
 from ..radiometry.lines import combine_weights
+from ..runtime.progress import Progress
 from .config import PrepareConfig
 from .placing import Placed, key
 from .sources import Source
-from .survey import Chosen, Progress, Survey
+from .survey import Chosen, Survey
 
 ENOUGH = 3
 """LR images near a guide from which on no other ones are compared."""

@@ -15,11 +15,12 @@ from ..core.displacement import STAY, Displacement
 from ..core.tiling import middle
 from ..errors import InputError
 from ..registration.register import register_images
+from ..runtime.progress import Progress
 from .config import PrepareConfig
 from .image import Pixels
 from .sources import Source
 from .state import State
-from .survey import Chosen, Progress, Survey
+from .survey import Chosen, Survey
 
 LARGEST = 4608
 """Largest side of the part of the images that is compared, in pixels; of larger ones it is the middle."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from ..core.series import DEFAULT_MTF
 from ..errors import InputError
+from ..runtime.progress import Progress
 from .config import PrepareConfig
 from .grids import grids
 from .image import Image
@@ -18,8 +19,6 @@ from .plan import Candidate, Plan
 from .selection import plan
 from .sources import Source, match, open_source
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, the steps done and in all."""
 LEAST_COVERAGE = 0.01
 """Share of the site that an image must cover to count as one of the site."""
 

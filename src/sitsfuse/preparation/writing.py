@@ -18,13 +18,14 @@ from ..core.grid import Window
 from ..errors import InputError
 from ..readers.products.flags import FLAG_ATTRS, FLAGS
 from ..runtime.files import writing
+from ..runtime.progress import Progress
 from ..version import __version__
 from ..writers import create_series, write_region
 from .config import PrepareConfig
 from .harmonizing import Radiometry
 from .placing import Placed, key
 from .state import State
-from .survey import Chosen, Progress, Survey
+from .survey import Chosen, Survey
 
 SHARD = 1024
 """Side of a shard, in pixels."""

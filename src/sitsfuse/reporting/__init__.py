@@ -13,8 +13,9 @@ from ..benchmarking.ranking import Ranking, ranking
 from ..benchmarking.results import Results
 from ..benchmarking.scores import Scores
 from ..drawing.html import write_page
+from ..runtime.progress import Progress, silent
 from .album import Album
-from .gallery import Stage, draw
+from .gallery import draw
 from .palette import PALETTE, styles, swatch
 from .panels import STRATA
 from .study import study_report
@@ -31,7 +32,7 @@ LEAST_VIEWER = 1_000_000
 """With less room than that, images to be looked at are not worth it."""
 
 
-def report(results: str | Path, out: str | Path | None = None, *, progress: Stage | None = None) -> Path:
+def report(results: str | Path, out: str | Path | None = None, *, report: Progress = silent) -> Path:
     """Write the report of a benchmark or a study: an HTML page that needs nothing else, and its figures beside it.
 
     Parameters
@@ -41,7 +42,7 @@ def report(results: str | Path, out: str | Path | None = None, *, progress: Stag
     out
         The page to write; by default ``report.html`` in that folder. Its figures go to a folder beside it, named
         ``report_figures`` for ``report.html``, as PNG and SVG.
-    progress
+    report
         Called as the work proceeds.
 
     Returns
@@ -57,24 +58,23 @@ def report(results: str | Path, out: str | Path | None = None, *, progress: Stag
     """
     found = Results(Path(results))
     page = found.path / "report.html" if out is None else Path(out)
-    tell = progress or (lambda *_: None)
     config, table = found.config, found.table()
     if "study" in config:
-        return study_report(found, page, tell)
-    tell("rank", 0, 1)
+        return study_report(found, page, report)
+    report("rank", 0, 1)
     scores = Scores.of(table, list(config["methods"]), config["protocols"], list(config["sites"]))
     ranked = [ranking(scores, ratio) for ratio in scores.ratios]
     overall = ranking(scores) if len(ranked) > 1 else None
-    tell("rank", 1, 1)
+    report("rank", 1, 1)
     album = Album(page.with_name(f"{page.stem}_figures"), styles(scores.methods))
     context = {
         **_words(found, config, scores, ranked, overall),
-        **draw(found, config, scores, ranked, album, tell),
+        **draw(found, config, scores, ranked, album, report),
     }
     room = LARGEST - SPARE - weight(context)
-    tell("pictures", 0, 1)
+    report("pictures", 0, 1)
     context["viewer"] = viewer(found, table, room) if room > LEAST_VIEWER else None
-    tell("pictures", 1, 1)
+    report("pictures", 1, 1)
     write_page(page, __name__, TEMPLATE, context)
     return page
 

@@ -13,6 +13,7 @@ from ..benchmarking.ranking import Place, Ranking
 from ..benchmarking.results import Results
 from ..benchmarking.scores import Scores
 from ..drawing.text import counted, number, percent
+from ..runtime.progress import Progress
 from .album import Album
 from .charts import (
     Course,
@@ -37,9 +38,6 @@ DISTRIBUTED = ("ce90", "rmse", "structural", "gradient_correlation")
 SMALL = 1.0
 """Megapixels below which time is told per prediction, not per megapixel."""
 
-Stage = Callable[[str, int, int], None]
-"""Called with the name of a stage, the steps done and the steps in all."""
-
 
 def draw(
     results: Results,
@@ -47,7 +45,7 @@ def draw(
     scores: Scores,
     ranked: Sequence[Ranking],
     album: Album,
-    tell: Stage,
+    report: Progress,
 ) -> dict[str, Any]:
     """All figures, by the section that they stand in."""
     order = [p.method for p in ranked[0].places] if ranked else []
@@ -64,9 +62,9 @@ def draw(
     }
     drawn = {}
     for k, (name, draw) in enumerate(parts.items()):
-        tell("figures", k, len(parts))
+        report("figures", k, len(parts))
         drawn[name] = draw()
-    tell("figures", len(parts), len(parts))
+    report("figures", len(parts), len(parts))
     return drawn
 
 

@@ -22,10 +22,11 @@ from ..benchmarking import run_missing
 from ..benchmarking.plan import claim, describe, merged, survey
 from ..benchmarking.protocols import STANDARD, Protocol, withhold
 from ..benchmarking.results import Results, Unit
-from ..benchmarking.windows import Report, opened
+from ..benchmarking.windows import opened
 from ..core.site import group
 from ..errors import InputError
 from ..fusion.fuse import TILE
+from ..runtime.progress import Progress, silent
 from .disturbances import VARIANTS, Disturbance
 from .sites import RATIO, RATIOS, SCALE, SCALES, derived, simulated
 
@@ -57,7 +58,7 @@ def study(
     tile: int = TILE,
     jobs: int | None = None,
     overwrite: bool = False,
-    report: Report | None = None,
+    report: Progress = silent,
 ) -> pd.DataFrame:
     """Predict dates of sites that are disturbed in one way, more and more, with every method.
 
@@ -99,7 +100,6 @@ def study(
     """
     if kind not in STUDIES:
         raise InputError("study", f"{kind!r} is unknown", f"choose among {', '.join(STUDIES)}")
-    tell = report or (lambda *_: None)
     results = Results(Path(out))
     chosen = {name: describe(name, (options or {}).get(name)) for name in methods or METHODS}
     if strange := set(options or {}) - set(chosen):
@@ -108,12 +108,12 @@ def study(
     claim(results, any(Path(s).exists() for s in sites), overwrite)
     paths = [Path(s) for s in sites if Path(s).exists()]
     names = [str(s).lower() for s in sites if not Path(s).exists()] or ([] if sites else list(DEFAULT_SITES))
-    simulations = simulated(results.path, kind, names, size, tell) if names else []
+    simulations = simulated(results.path, kind, names, size, report) if names else []
     about: dict[str, Any] = {"kind": kind, "seeds": seeds, "bases": {}, "levels": {}}
     if kind in (RATIO, SCALE):
         tried = tuple(levels or (RATIOS if kind == RATIO else SCALES))
         copied = paths if kind == RATIO else [*paths, *simulations]
-        made = derived(kind, copied, tried, results.path, tell)
+        made = derived(kind, copied, tried, results.path, report)
         about["bases"] = {p.name.removesuffix(".zarr"): list(of) for p, of in made.items()}
         about["levels"] = {kind: list(tried)}
         held = [*made, *(simulations if kind == RATIO else [])]
@@ -135,7 +135,7 @@ def study(
     }
     config = merged(results, config) | {"study": about}
     results.configure(config)
-    run_missing(results, config, tell, jobs=jobs, see=seen)
+    run_missing(results, config, report, jobs=jobs, see=seen)
     table = results.collect()
     table.attrs["failures"] = len(results.failures())
     return table

@@ -12,13 +12,13 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from ..benchmarking.plan import SIMULATED_SITES
-from ..benchmarking.windows import Report
 from ..core.series import geobox
 from ..core.site import group
 from ..errors import InputError
 from ..operators.series import degrade
 from ..readers import open_site, series_names
 from ..runtime.files import read_json, write_json
+from ..runtime.progress import Progress
 from ..simulator.sites import SITES, simulate_site
 from ..writers import write_site
 
@@ -42,7 +42,7 @@ CLEAN: Mapping[str, Mapping[str, Any]] = {
 """Options of the simulation that take out what a study adds, by study."""
 
 
-def simulated(folder: Path, kind: str, names: Sequence[str], size: int, tell: Report) -> list[Path]:
+def simulated(folder: Path, kind: str, names: Sequence[str], size: int, report: Progress) -> list[Path]:
     """Simulated sites for a study, written where they are not yet.
 
     Raises
@@ -60,10 +60,10 @@ def simulated(folder: Path, kind: str, names: Sequence[str], size: int, tell: Re
     write_json(marker, {"size": size})
     paths = [marker.parent / f"{name}.zarr" for name in names]
     for k, (name, path) in enumerate(zip(names, paths, strict=True)):
-        tell("simulate", k, len(paths))
+        report("simulate", k, len(paths))
         if not path.is_dir():
             write_site(_simulated(name, kind, size), path)
-    tell("simulate", len(paths), len(paths))
+    report("simulate", len(paths), len(paths))
     return paths
 
 
@@ -112,7 +112,7 @@ def coarser(box: GeoBox, factor: float) -> GeoBox:
 
 
 def derived(
-    kind: str, paths: Sequence[Path], levels: Sequence[float], folder: Path, tell: Report
+    kind: str, paths: Sequence[Path], levels: Sequence[float], folder: Path, report: Progress
 ) -> dict[Path, tuple[str, float]]:
     """The sites that stand for the levels of a study of the ratio or the scale: of which site, and their level.
 
@@ -120,7 +120,7 @@ def derived(
     """
     found: dict[Path, tuple[str, float]] = {}
     for k, path in enumerate(paths):
-        tell("derive", k, len(paths))
+        report("derive", k, len(paths))
         name = path.resolve().name.removesuffix(".zarr")
         for factor in levels if kind == SCALE else (1.0,):
             made = folder / "derived" / (f"{name}@{factor:g}.zarr" if kind == SCALE else f"{name}.zarr")
@@ -128,5 +128,5 @@ def derived(
                 site = _series_of(path)
                 write_site(at_scale(site, factor) if kind == SCALE else at_ratios(site, levels), made)
             found[made] = name, factor
-    tell("derive", len(paths), len(paths))
+    report("derive", len(paths), len(paths))
     return found

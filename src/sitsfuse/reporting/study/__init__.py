@@ -15,10 +15,10 @@ from ...benchmarking.results import Results
 from ...drawing.html import write_page
 from ...drawing.text import counted, number
 from ...runtime.files import replacing
+from ...runtime.progress import Progress
 from ...studies.curves import LIMITS, Curve, Verdict, competitive, curves, label_of, observations, verdict
 from ...studies.sites import RATIO, SCALE
 from ..album import Album
-from ..gallery import Stage
 from ..palette import PALETTE, styles, swatch
 from ..tables import failure_rows, settings
 from ..words import listed, value
@@ -37,23 +37,23 @@ NAMES = {
 """The question of each study."""
 
 
-def study_report(found: Results, page: Path, tell: Stage) -> Path:
+def study_report(found: Results, page: Path, report: Progress) -> Path:
     """Write the page of a study, ``curves.csv`` and ``verdicts.csv`` and the figures beside it; see :func:`report`."""
     config, table = found.config, found.table()
     about = config["study"]
-    tell("curves", 0, 1)
+    report("curves", 0, 1)
     measures = [m for m in (NDVI, RMSE, EDGES) if _there(table, m)] or _others(table)
     every = list(curves(observations(table, about, measures), about, measures))
     told = [v for c in every if c.variant != RATIO and (v := verdict(c)) is not None]
     told += [v for v in (competitive(every),) if v is not None]
-    tell("curves", 1, 1)
+    report("curves", 1, 1)
     methods = [m for m in config["methods"] if any(c.method == m for c in every)]
     album = Album(page.with_name(f"{page.stem}_figures"), styles(methods))
     panels = []
     for k, variant in enumerate(about["levels"]):
-        tell("figures", k, len(about["levels"]))
+        report("figures", k, len(about["levels"]))
         panels.append(_panel(variant, every, told, measures, album))
-    tell("figures", len(about["levels"]), len(about["levels"]))
+    report("figures", len(about["levels"]), len(about["levels"]))
     _write(page.with_name("curves.csv"), _numbers(every))
     _write(page.with_name("verdicts.csv"), pd.DataFrame([_plain(v) for v in told]))
     failures = found.failures()

@@ -21,10 +21,11 @@ import xarray as xr
 
 from ...errors import InputError, missing_extra
 from ...runtime.files import jsonable, writing
+from ...runtime.progress import Progress, silent
 from ...version import __version__
 from ..card import CARD, ONNX, WEIGHTS, Architecture, Card, Normalisation, read_card, write_card
 from .collection import Collection
-from .config import Report, TrainingConfig, changed
+from .config import TrainingConfig, changed
 from .curve import draw_training
 from .images import BANDS, Source, collect
 from .pairs import Degradation, Pairs, patch_side
@@ -67,7 +68,7 @@ def train(
     licence: str = UNSTATED,
     config: TrainingConfig | None = None,
     overwrite: bool = False,
-    report: Report | None = None,
+    report: Progress = silent,
     **changes: Any,
 ) -> Path:
     """Train a CARN on HR images and their own degraded versions, or on the pairs of a SEN2VENµS archive.
@@ -119,7 +120,7 @@ def train(
     from ..network import REACH
     from .loop import train_network
 
-    folder, report = Path(out), report or (lambda *_: None)
+    folder = Path(out)
     options = _options(config or TrainingConfig(), changes)
     options = dataclasses.replace(options, device=pick_device(options.device))
     _check_place(folder)

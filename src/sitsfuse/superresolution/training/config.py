@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 from ...errors import InputError
-
-Report = Callable[[str, int, int], None]
-"""Called with the name of a stage, the steps done and in all."""
 
 CYCLES = 3
 """Cosine cycles, each twice as long as the one before; the learning rate starts anew with each."""

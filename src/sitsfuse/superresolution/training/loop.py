@@ -20,11 +20,12 @@ from ...core.grid import Axis
 from ...errors import InputError
 from ...operators.matrices import up_matrix
 from ...runtime.files import writing
+from ...runtime.progress import Progress
 from ...runtime.threads import all_cores
 from ..card import Architecture
 from ..model import finer
 from ..network import CARN
-from .config import Report, TrainingConfig, changed
+from .config import TrainingConfig, changed
 from .pairs import Batch, Pairs
 
 CHECKS = 28
@@ -57,7 +58,7 @@ def train_network(
     how: TrainingConfig,
     record: Mapping[str, Any],
     folder: Path,
-    report: Report,
+    report: Progress,
 ) -> Trained:
     """Train a CARN, or go on with a training that was interrupted.
 
