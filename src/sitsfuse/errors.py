@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Container
+
+_PARAMETER = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`]*))?`")
+"""A parameter in a message, alone or with a value."""
+
 
 class InputError(Exception):
     """Bad usage or bad input.
 
+    A parameter stands between backticks in the texts, as it is called in Python: `` `max_days` ``, `` `tile=512` ``.
+    The command line shows its own name of it instead.
+
     Parameters
     ----------
     where
-        The file, folder, series or option at fault.
+        The file, folder, series or parameter at fault.
     problem
         What is wrong with it.
     mend
@@ -21,7 +30,33 @@ class InputError(Exception):
         self.where, self.problem, self.mend = where, problem, mend
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}; {self.mend}"
+        return f"{_plain(self.where)}: {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        """What is wrong and what to do, without the place."""
+        return f"{_plain(self.problem)}; {_plain(self.mend)}"
+
+    def within(self, prefix: str, names: Container[str]) -> InputError:
+        """The same error where these parameters are called ``prefix.name``."""
+        return self.naming(lambda name, value: _as_is(f"{prefix}.{name}" if name in names else name, value))
+
+    def naming(self, name: Callable[[str, str | None], str]) -> InputError:
+        """The same error with its parameters as ``name`` gives them, of a name and a value or None."""
+
+        def named(text: object) -> object:
+            # A path is never a parameter, whatever its letters.
+            return _PARAMETER.sub(lambda m: name(m[1], m[2]), text) if isinstance(text, str) else text
+
+        return InputError(named(self.where), str(named(self.problem)), str(named(self.mend)))
+
+
+def _as_is(name: str, value: str | None) -> str:
+    return f"`{name}`" if value is None else f"`{name}={value}`"
+
+
+def _plain(text: object) -> str:
+    return _PARAMETER.sub(lambda m: m[0].strip("`"), text) if isinstance(text, str) else str(text)
 
 
 def missing_extra(extra: str, module: str) -> InputError:

@@ -67,7 +67,7 @@ def test_a_failure_is_told(cli, site, tmp_path):
     [
         (["--size", "64"], ["--size", "give no SITE"]),
         (["--set", "steps=3"], ["--set", "METHOD.OPTION=VALUE"]),
-        (["--set", "temporal.steps=3"], ["'steps'", "temporal"]),
+        (["--set", "temporal.steps=3"], ["--set steps", "temporal"]),
         (["--protocols", "guide-gap"], ["--protocols", "guide-gap:60"]),
         (["--methods", "magic"], ["magic", "choose one of"]),
         (["--targets", "target_x7"], ["target_x7", "choose a target"]),

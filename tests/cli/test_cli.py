@@ -19,8 +19,8 @@ import xarray as xr
 from affine import Affine
 
 import sitsfuse
+from sitsfuse.core.options import parameters
 from sitsfuse.methods import known_methods
-from sitsfuse.methods.options import parameters
 from sitsfuse.readers import open_series
 from sitsfuse.writers import write_series
 from tests.helpers.running import Done
@@ -162,12 +162,12 @@ USAGE = {
     "command": (["fuze"], ["fuze", "--help"]),
     "switch": (["fuse", "SITE", "-o", "OUT", "--nonsense"], ["--nonsense", "fuse --help"]),
     "method": (["fuse", "SITE", "-o", "OUT", "--method", "magic"], ["'magic'", "ddi, difference"]),
-    "option": (["fuse", "SITE", "-o", "OUT", "--set", "speed=3"], ["'speed'", "steps"]),
+    "option": (["fuse", "SITE", "-o", "OUT", "--set", "speed=3"], ["--set speed: ", "steps"]),
     "option without value": (["fuse", "SITE", "-o", "OUT", "--set", "steps"], ["--set", "name=value"]),
-    "value": (["fuse", "SITE", "-o", "OUT", "--set", "steps=many"], ["'steps'", "'many'"]),
+    "value": (["fuse", "SITE", "-o", "OUT", "--set", "steps=many"], ["--set steps: ", "'many'"]),
     "format": (["fuse", "SITE", "-o", "OUT", "--format", "jpeg"], ["format", "'jpeg'", "cog or zarr"]),
     "date": (["fuse", "SITE", "-o", "OUT", "--dates", "soon"], ["--dates", "'soon'", "2019-05-01"]),
-    "no date": (["fuse", "SITE", "-o", "OUT", "--dates", ","], ["--dates", "names no date"]),
+    "no date": (["fuse", "SITE", "-o", "OUT", "--dates", ","], ["--dates: ", "is empty"]),
     "date outside": (["fuse", "SITE", "-o", "OUT", "--dates", "2021-01-01"], ["2021-01-01", "2020-06-21"]),
     "every": (["fuse", "SITE", "-o", "OUT", "--every", "0d"], ["--every", "2d"]),
     "both": (["fuse", "SITE", "-o", "OUT", "--every", "2d", "--dates", "2020-06-11"], ["--every", "--dates"]),
@@ -189,7 +189,7 @@ USAGE = {
     "table": (["evaluate", "SITE/guide", "SITE/reference", "-o", "OUT.txt"], ["OUT.txt", ".csv nor .parquet"]),
     "table's folder": (["evaluate", "SITE/guide", "SITE/reference", "-o", "OUT/m.csv"], ["OUT", "create it"]),
     "grid": (["evaluate", "SITE/target", "SITE/reference"], ["SITE/target", "another grid"]),
-    "far dates": (["evaluate", "SITE/guide", "SITE/reference"], ["SITE/guide", "within 1 days", "max_days"]),
+    "far dates": (["evaluate", "SITE/guide", "SITE/reference"], ["SITE/guide", "within 1 days", "--max-days"]),
     "site for series": (["evaluate", "SITE", "SITE/reference"], ["SITE", "is a site", "SITE/guide"]),
     "no site": (["prepare", "SITE/guide", "SITE/target"], ["--out", "prepare --help"]),
     "one path": (["prepare", "SITE/guide", "-o", "OUT"], ["got 1 path", "CONFIG.toml"]),
@@ -197,12 +197,12 @@ USAGE = {
     "no guides": (["prepare", "SITE/nowhere", "SITE/target", "-o", "OUT"], ["SITE/nowhere", "does not exist"]),
     "a site for guides": (["prepare", "SITE", "SITE/target", "-o", "OUT"], ["SITE", "is a site", "SITE/guide"]),
     "swapped": (["prepare", "SITE/target", "SITE/guide", "-o", "OUT"], ["not larger", "sharp series as guide"]),
-    "finer": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--degrade", "20"], ["target.degrade", "20 m"]),
-    "model": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--register", "warp"], ["registration.model"]),
+    "finer": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--degrade", "20"], ["--degrade: ", "20 m"]),
+    "model": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--register", "warp"], ["--register: ", "shift"]),
     "lacking band": (["prepare", "SITE/guide", "SITE/target", "-o", "OUT", "--bands", "tir"], ["no band tir"]),
     "nothing to search": (["search", "SITE/no.toml"], ["SITE/no.toml", "cannot be read"]),
-    "simulator": (["simulate", "-o", "OUT", "--set", "wind=3"], ["'wind'", "cloud_cover"]),
-    "simulator's value": (["simulate", "-o", "OUT", "--set", "cloud_cover=much"], ["'much'", "float"]),
+    "simulator": (["simulate", "-o", "OUT", "--set", "wind=3"], ["--set wind: ", "cloud_cover"]),
+    "simulator's value": (["simulate", "-o", "OUT", "--set", "cloud_cover=much"], ["--set cloud_cover: ", "'much'"]),
     "simulator's format": (["simulate", "-o", "OUT", "--format", "cog"], ["--format", "zarr or geotiff"]),
     "too few guides": (["simulate", "-o", "OUT", "--guides", "1"], ["guides", "at least 2"]),
 }  # fmt: skip
@@ -537,8 +537,8 @@ def test_methods_are_listed_with_their_options(cli):
     for name, cls in known_methods().items():
         assert re.search(rf"^{re.escape(name)}: \S", done.out, re.MULTILINE)
         assert cls.paper in done.out
-        for field, _, text in parameters(cls):
-            assert re.search(rf"^    {field}=\S.*{re.escape(text)}$", done.out, re.MULTILINE)
+        for option in parameters(cls):
+            assert re.search(rf"^    {option.name}=\S.*{re.escape(option.text)}$", done.out, re.MULTILINE)
     assert "hidden=64,64" in done.out
 
 

@@ -156,5 +156,5 @@ def test_the_choices_name_the_weights_in_time():
 
 @pytest.mark.parametrize("option", ["sigma", "window", "ramp"])
 def test_options_must_be_positive(option):
-    with pytest.raises(InputError, match="must be > 0"):
+    with pytest.raises(InputError, match=f"options.{option}: .*more than 0"):
         make_method("efast", {option: "0"})

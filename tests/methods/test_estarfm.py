@@ -144,5 +144,5 @@ def test_critical_values_are_those_of_the_t_test():
 @pytest.mark.parametrize("option", ["window=-1", "classes=0", "least_change=-1"])
 def test_options_that_make_no_sense_are_refused(option):
     name, value = option.split("=")
-    with pytest.raises(InputError, match="estarfm"):
+    with pytest.raises(InputError, match=f"^options.{name}: .* is not usable; give "):
         make_method("estarfm", {name: value})

@@ -6,6 +6,7 @@ import pytest
 from sitsfuse.core.dates import days
 from sitsfuse.core.grid import GridPair
 from sitsfuse.core.site import group, pair_of
+from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import Tile
 from sitsfuse.methods.fsdaf import FSDAF, homogeneity, mixtures, share_out
@@ -295,5 +296,5 @@ def test_the_choices_tell_what_the_classes_come_from():
 
 @pytest.mark.parametrize("options", [{"classes": 0}, {"classes": 101}, {"pure": 0}, {"similar": 0}, {"window": -1}])
 def test_bad_options_are_refused(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
+    with pytest.raises(InputError, match=f"^{next(iter(options))}: "):
         FSDAF(**options)

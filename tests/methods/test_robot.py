@@ -5,6 +5,7 @@ import pytest
 from scipy import optimize
 
 from sitsfuse.core.site import group, pair_of
+from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods.robot import ROBOT
 from sitsfuse.methods.robot.patches import Patches
@@ -257,5 +258,5 @@ def test_the_choices_name_the_nearest_guide_and_the_patch():
 
 @pytest.mark.parametrize("options", [{"patch": -3}, {"beta": -1.0}, {"ridge": -0.1}, {"residual": "sometimes"}])
 def test_bad_options_are_refused(options):
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(InputError, match=f"^{next(iter(options))}: "):
         ROBOT(**options)

@@ -140,5 +140,5 @@ def test_similar_pixels_carry_a_change_that_their_lr_pixels_show():
 @pytest.mark.parametrize("option", ["pairs=3", "window=-1", "classes=0", "epsilon=0", "fine_uncertainty=-1"])
 def test_options_that_make_no_sense_are_refused(option):
     name, value = option.split("=")
-    with pytest.raises(InputError, match="starfm"):
+    with pytest.raises(InputError, match=f"^options.{name}: .* is not usable; give "):
         make_method("starfm", {name: value})

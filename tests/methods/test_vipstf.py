@@ -5,6 +5,7 @@ import pytest
 
 from sitsfuse.core.dates import days
 from sitsfuse.core.site import group, pair_of
+from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import Tile
 from sitsfuse.methods.shared import rehearsal, samples
@@ -253,5 +254,5 @@ def test_the_choices_name_the_weights():
 
 @pytest.mark.parametrize("options", [{"similar": 0}, {"window": -1}, {"ridge": -0.1}])
 def test_bad_options_are_refused(options):
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(InputError, match=f"^{next(iter(options))}: "):
         VIPSTF(**options)

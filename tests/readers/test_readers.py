@@ -292,7 +292,7 @@ def test_dates_missing_or_twice(tmp_path, tif):
 )
 def test_bad_date_pattern(tmp_path, tif, pattern, match):
     tif(tmp_path / "20200101.tif", INT)
-    with _fails(f"--date-pattern: .*{match}"):
+    with _fails(f"date_pattern: .*{match}"):
         read_geotiffs(tmp_path, date_pattern=pattern)
 
 

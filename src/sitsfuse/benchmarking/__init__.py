@@ -134,7 +134,7 @@ def _simulated(results: Results, size: int, report: Progress) -> list[Path]:
     folder = results.path / "sites"
     there = read_json(results.path / SIMULATED_SITES).get("size", size)
     if there != size:
-        raise InputError(folder, f"holds sites of {there} pixels", f"give --size {there}, or --overwrite")
+        raise InputError(folder, f"holds sites of {there} pixels", f"give `size={there}`, or `overwrite=True`")
     write_json(results.path / SIMULATED_SITES, {"size": size})
     paths = [folder / f"{name}.zarr" for name in SITES]
     for k, (name, path) in enumerate(zip(SITES, paths, strict=True)):

@@ -15,7 +15,7 @@ import xarray as xr
 from ..core.dates import calendar_days, nearest
 from ..core.site import group, pair_of
 from ..errors import InputError
-from ..methods.options import make_method
+from ..methods.registry import make_method
 from ..readers import open_site, series_names
 from ..runtime.files import read_json
 from .protocols import Protocol
@@ -104,7 +104,7 @@ def _dates(
         if abs(calendar_days(answer, time)) <= max_days:
             pairs[day] = str(answer)[:10]
     if not pairs:
-        raise InputError(where, f"has no image within {max_days:g} days of a reference", "set --max-days higher")
+        raise InputError(where, f"has no image within {max_days:g} days of a reference", "set `max_days` higher")
     dates = spread(list(pairs), max_dates)
     guides = group(tree, "guide")["time"].values
     impossible: dict[str, dict[str, str]] = {}
@@ -176,5 +176,5 @@ def _check_same(path: Path, what: str, there: Any, wanted: Any) -> None:
         raise InputError(
             path,
             f"holds another benchmark ({what} is {there} there, {wanted} here)",
-            "choose another folder or --overwrite",
+            "choose another folder or `overwrite=True`",
         )

@@ -62,8 +62,8 @@ class Protocol:
                 found = -1.0
             if 0 < found < np.inf:
                 return cls(kind, found)
-            raise InputError("--protocols", f"{text!r} names no gap", f"give its days, e.g. {kind}:60")
-        raise InputError("--protocols", f"{text!r} is unknown", f"choose among {KNOWN}")
+            raise InputError("`protocols`", f"{text!r} names no gap", f"give its days, e.g. {kind}:60")
+        raise InputError("`protocols`", f"{text!r} is unknown", f"choose among {KNOWN}")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.gap:g}" if self.gap else self.kind

@@ -23,7 +23,7 @@ from ..evaluation import evaluate
 from ..fusion.fuse import fuse
 from ..fusion.run import predict_window
 from ..methods import Predictor
-from ..methods.options import make_method
+from ..methods.registry import make_method
 from ..readers import open_series
 from ..runtime import memory
 from .protocols import STANDARD, Protocol, withhold

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import InputError
 from .options import Bands, DatePattern, Quiet
-from .parsing import fields, reading
+from .parsing import pairs, reading
 
 
 def simulate(
@@ -33,14 +33,14 @@ def simulate(
 
     Writes the series guide, target and reference (the truth at the target's dates); with --like a target per ratio.
     """
-    from ..simulator import SimulationConfig, simulate_site
     from ..simulator import simulate as run
+    from ..simulator import simulate_site
     from ..writers import write_geotiffs, write_site
 
     if format_ not in ("zarr", "geotiff"):
         raise InputError("--format", f"{format_!r} is unknown", "choose zarr or geotiff")
     options: dict[str, Any] = {"size": size, "ratio": ratio, "seed": seed, "guides": guides, "targets": targets}
-    options = {n: v for n, v in options.items() if v is not None} | fields(set_ or [], SimulationConfig)
+    options = {n: v for n, v in options.items() if v is not None} | pairs(set_ or [], "--set")
     site = run(**options) if like is None else simulate_site(like, **options)
     if format_ == "zarr":
         write_site(site, out, overwrite=overwrite)

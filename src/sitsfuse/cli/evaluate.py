@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,26 +37,27 @@ def evaluate(
     """
     from ..evaluation import check_table_path, summary, write_table
     from ..evaluation import evaluate as run
-    from ..readers import open_series
+    from ..readers import open_roles, open_series
     from ..runtime.files import STATE
     from ..runtime.threads import default_workers
 
     if out is not None:
         check_table_path(out)
     how = reading(date_pattern, bands)
-    own = how | reading(target_date_pattern, target_bands, "--target-bands")
+    own = reading(target_date_pattern, target_bands, "--target-bands")
+    paths = {"prediction": prediction, "reference": reference} | ({} if target is None else {"target": target})
     # Our own outputs are named our way, whatever the files that they were made from.
-    mine = {} if (prediction / STATE).is_dir() else how
-    roles = {"prediction": (prediction, mine), "reference": (reference, how)}
-    roles |= {} if target is None else {"target": (target, own)}
-    series: dict[str, Any] = {role: open_series(path, **options) for role, (path, options) in roles.items()}
+    foreign = {role: path for role, path in paths.items() if not (path / STATE).is_dir()}
+    ours = {role: open_series(path) for role, path in paths.items() if role not in foreign}
+    series = ours | open_roles(foreign, how, own)
     try:
-        table = run(**series, max_days=max_days, workers=default_workers())
+        given = (series["prediction"], series["reference"], series.get("target"))
+        table = run(*given, max_days=max_days, workers=default_workers())
     except InputError as error:
-        if str(error.where) not in roles:
+        if str(error.where) not in paths:
             raise
         # Python speaks of roles; the user knows paths.
-        raise InputError(roles[str(error.where)][0], error.problem, error.mend) from error
+        raise InputError(paths[str(error.where)], error.problem, error.mend) from error
     print(summary(table).T.to_string(float_format=lambda v: f"{v:.5f}", na_rep=""))
     dates, left_out = table["date"].nunique(), table.attrs.get("left_out", 0)
     note = f"; {left_out} reference{'s' * (left_out != 1)} without a prediction" if left_out else ""

@@ -159,16 +159,17 @@ def _tell(screening: Screening) -> None:
 
 def methods() -> None:
     """List the methods, their options and papers."""
+    from ..core.options import parameters
     from ..methods import known_methods
-    from ..methods.options import parameters
 
     for name, cls in known_methods().items():
         summary = (cls.__doc__ or "").strip().splitlines()[0]
         print(f"{name}: {summary}\n    paper: {cls.paper}")
-        for field, default, text in parameters(cls):
+        for option in parameters(cls):
+            default = option.default
             shown = ",".join(str(v) for v in default) if isinstance(default, tuple) else default
             shown = '""' if shown == "" else shown
-            print(f"    {field}={shown}  {text}")
+            print(f"    {option.name}={shown}  {option.text}")
 
 
 def _open(

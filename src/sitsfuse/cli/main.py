@@ -15,6 +15,7 @@ from .data import info, search, simulate
 from .demo import demo
 from .evaluate import evaluate
 from .fuse import fuse, methods
+from .naming import Command
 from .prepare import prepare
 from .study import study
 from .train import app as train
@@ -27,7 +28,7 @@ _UsageError = cast(
 
 app.add_typer(train, name="train")
 for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, benchmark, study, report):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def main() -> NoReturn:

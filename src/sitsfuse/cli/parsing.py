@@ -41,23 +41,3 @@ def numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(option, f"{text!r} is not a number", "write e.g. 0.3 or 0.3,0.28") from error
-
-
-def fields(texts: Sequence[str], cls: type[Any]) -> dict[str, Any]:
-    """Values for fields of a dataclass, given as ``name=value``, in their types."""
-    from typing import get_type_hints
-
-    kinds = get_type_hints(cls)
-    out: dict[str, Any] = {}
-    for name, value in pairs(texts, "--set").items():
-        if name not in kinds:
-            raise InputError(f"option {name!r}", "is unknown", f"choose among {', '.join(kinds)}")
-        kind = kinds[name]
-        if kind not in (int, float, str):
-            out[name] = tuple(numbers(value, name))
-            continue
-        try:
-            out[name] = kind(value)
-        except ValueError as error:
-            raise InputError(f"option {name!r}", f"cannot be {value!r}", f"give a {kind.__name__}") from error
-    return out

@@ -85,7 +85,7 @@ def prepare(
     if len(paths) == 1 and paths[0].suffix == ".toml":
         config = read_config(paths[0])
     elif len(paths) == 2:
-        config = make_config({"guide": {"path": paths[0]}, "target": {"path": paths[1]}}, "prepare")
+        config = make_config({"guide": {"path": paths[0]}, "target": {"path": paths[1]}})
     else:
         raise InputError(
             "prepare",

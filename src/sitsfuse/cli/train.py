@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InputError
-from .parsing import fields, numbers
+from .naming import Command
+from .parsing import pairs
 
-app = typer.Typer(no_args_is_help=True, help="Train a network on your own images.", rich_markup_mode="markdown")
+app = typer.Typer(help="Train a network on your own images.", rich_markup_mode="markdown")
 
 _DATA, _NETWORK = "Training data", "Network and training"
 
@@ -21,7 +22,7 @@ def _train() -> None:
     """Keep `carn` a command of its own."""
 
 
-@app.command()
+@app.command(cls=Command)
 def carn(
     sources: Annotated[
         list[Path],
@@ -79,16 +80,15 @@ def carn(
     Examples: `sitsfuse train carn SITE -o model` · `sitsfuse train carn venus/ --factor 2.5 -o model`
     """
     from ..superresolution.card import read_card
-    from ..superresolution.training import UNSTATED, TrainingConfig
+    from ..superresolution.training import UNSTATED
     from ..superresolution.training import train as run
     from .progress import stages
 
-    given = fields(set_ or [], TrainingConfig)
-    own = {"mtf": tuple(numbers(mtf, "--mtf")), "steps": steps, "features": features, "seed": seed, "device": device}
+    given = pairs(set_ or [], "--set")
+    own: dict[str, Any] = {"mtf": mtf, "steps": steps, "features": features, "seed": seed, "device": device}
     for key in own:
         if key in given:
             raise InputError("--set", f"{key} has an option of its own", f"give --{key}")
-    options = TrainingConfig(**given | own)
     begun: set[str] = set()
     with stages(quiet) as show:
 
@@ -104,9 +104,9 @@ def carn(
             bands=bands,
             name=name,
             licence=licence or UNSTATED,
-            config=options,
             overwrite=overwrite,
             report=report,
+            **given | own,
         )
     if "training" not in begun and not quiet:
         print(f"sitsfuse: {out} is there already, nothing to do", file=sys.stderr, flush=True)

@@ -87,7 +87,7 @@ def match_bands(series: xr.Dataset, like: xr.Dataset, where: object = "target") 
         raise InputError(
             where,
             f"has bands {', '.join(have)} but the guide has {', '.join(wanted)}",
-            "name the bands of both alike, or map them with --bands",
+            "name the bands of both alike, or map them with `bands`",
         )
     index = [have.index(b) for b in wanted]
     out = series.isel(band=index)

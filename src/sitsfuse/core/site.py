@@ -81,7 +81,7 @@ def target_alone(target: xr.Dataset, factor: float, **attrs: Any) -> xr.DataTree
     """
     target = check(target, "target")
     if not 1 < factor < np.inf:
-        raise InputError("factor", f"{factor:g} is not above 1", "give the LR over the HR pixel size, e.g. 2.5")
+        raise InputError("`factor`", f"{factor:g} is not above 1", "give the LR over the HR pixel size, e.g. 2.5")
     low, bands = geobox(target), [str(b) for b in target["band"].values]
     rows, cols = (int(n * factor + 1e-6) for n in low.shape)
     box = GeoBox((rows, cols), low.affine @ Affine.scale(1 / factor), low.crs)

@@ -60,12 +60,12 @@ def _raise_closest(prediction: xr.Dataset, reference: xr.Dataset, target: xr.Dat
             raise InputError(
                 "prediction",
                 f"has no date within {max_days:g} days of the {name} (closest: {theirs}, {name} {ours})",
-                f"predict at the dates of the {name}, or set max_days to {gaps[i, j]} or more",
+                f"predict at the dates of the {name}, or set `max_days` to {gaps[i, j]} or more",
             )
     raise InputError(
         "prediction",
         f"has no date within {max_days:g} days of both a reference and a target image",
-        "predict at the dates of the reference, or set max_days higher",
+        "predict at the dates of the reference, or set `max_days` higher",
     )
 
 

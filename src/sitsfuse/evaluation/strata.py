@@ -62,4 +62,4 @@ def stratify(
 def check_mode(mode: str) -> None:
     """Raise :class:`InputError` if there is no such way to join the gradients of bands."""
     if mode not in get_args(Mode):
-        raise InputError("mode", f"{mode!r} is unknown", f"choose {' or '.join(get_args(Mode))}")
+        raise InputError("`mode`", f"{mode!r} is unknown", f"choose {' or '.join(get_args(Mode))}")

@@ -30,7 +30,7 @@ def plan_dates(
         If a date or a step cannot be understood, or a date lies outside the target series.
     """
     if dates is not None and every is not None:
-        raise InputError("--every", "cannot go with --dates", "give one of them")
+        raise InputError("`every`", "cannot go with `dates`", "give one of them")
     have = dict(zip(available.astype("datetime64[D]").tolist(), available, strict=True))
     if len(have) < len(available):
         twice = available[1:][np.diff(available.astype("datetime64[D]")) == np.timedelta64(0, "D")]
@@ -39,16 +39,16 @@ def plan_dates(
     if every is not None:
         found = re.fullmatch(r"\s*(\d+)\s*d?\s*", every)
         if not found or int(found[1]) < 1:
-            raise InputError("--every", f"{every!r} is not a number of days", "give e.g. 2d")
+            raise InputError("`every`", f"{every!r} is not a number of days", "give e.g. 2d")
         wanted = np.arange(first, last + 1, int(found[1]))
     elif dates is not None:
         if not len(dates):
-            raise InputError("--dates", "names no date", "give e.g. 2019-05-01,2019-05-06")
+            raise InputError("`dates`", "is empty", "give e.g. 2019-05-01,2019-05-06")
         wanted = np.unique([_as_day(d) for d in dates])
         outside = wanted[(wanted < first) | (wanted > last)]
         if outside.size:
             raise InputError(
-                "--dates", f"{outside[0]} lies outside the target series ({first} to {last})", "choose a date within"
+                "`dates`", f"{outside[0]} lies outside the target series ({first} to {last})", "choose a date within"
             )
     else:
         wanted = available.astype("datetime64[D]")
@@ -62,7 +62,7 @@ def _as_day(value: Any) -> np.datetime64:
     try:
         day = np.datetime64(value, "D")
     except (ValueError, TypeError) as error:
-        raise InputError("--dates", f"{value!r} is not a date", "write dates as 2019-05-01") from error
+        raise InputError("`dates`", f"{value!r} is not a date", "write dates as 2019-05-01") from error
     if np.isnat(day):
-        raise InputError("--dates", f"{value!r} is not a date", "write dates as 2019-05-01")
+        raise InputError("`dates`", f"{value!r} is not a date", "write dates as 2019-05-01")
     return day

@@ -15,7 +15,7 @@ from ..core.site import group
 from ..core.tiling import blocks
 from ..errors import InputError
 from ..methods import Method, Predictor
-from ..methods.options import make_method
+from ..methods.registry import make_method
 from ..radiometry.screening import Screening, screen
 from ..readers import open_site
 from ..runtime import threads
@@ -115,9 +115,9 @@ def fuse(
     tree = open_site(site) if isinstance(site, str | Path) else site
     chosen = make_method(method, options) if isinstance(method, str) else method
     if tile < 16:
-        raise InputError("tile", f"{tile} is too small", "give at least 16 HR pixels")
+        raise InputError("`tile`", f"{tile} is too small", "give at least 16 HR pixels")
     if format not in ("cog", "zarr"):
-        raise InputError("format", f"{format!r} is unknown", "choose cog or zarr")
+        raise InputError("`format`", f"{format!r} is unknown", "choose cog or zarr")
     if leave_out_same_day:
         planned, _ = plan_dates(group(tree, "target")["time"].values, dates, every)
         tree = _without(tree, planned)
@@ -170,7 +170,7 @@ def check_guides(site: xr.DataTree, method: Method) -> None:
         raise InputError(
             _source(guide, "guide"),
             f"holds {count} image{'s' * (count != 1)}, and {method.name} needs at least {method.min_guides}",
-            "add guides or use --method spatial",
+            'add guides or use `method="spatial"`',
         )
     if not method.min_guides:
         return
@@ -202,7 +202,7 @@ def _output(
 ) -> MemoryOutput | ZarrOutput | CogOutput:
     if out is None:
         if scheduler is not None:
-            raise InputError("scheduler", "its workers cannot write into this process", "give an output path")
+            raise InputError("`scheduler`", "its workers cannot write into this process", "give `out`")
         return MemoryOutput(layout)
     disk = ZarrOutput(Path(out), layout) if kind == "zarr" else CogOutput(Path(out), layout, int16)
     disk.open(overwrite)

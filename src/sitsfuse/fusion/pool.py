@@ -76,7 +76,7 @@ def open_pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise missing_extra("scale", "distributed (needed by --scheduler)") from error
+        raise missing_extra("scale", "distributed (needed by `scheduler`)") from error
     try:
         # Not the default client: one that fails to connect would stay that, and later computations would hang.
         client = Client(scheduler, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]

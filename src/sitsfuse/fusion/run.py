@@ -124,7 +124,7 @@ def run_tile(predictor: Predictor, site: xr.DataTree, output: Output, date: int,
     threads.bound()
     image = predict_window(predictor, site, window, frozenset({"weight"} if output.layout.weights else ()))
     if output.layout.weights and "weight" not in image:
-        raise InputError("--weights", "the method has no weights of guides", "leave --weights out or use ddi")
+        raise InputError("`weights`", "the method has no weights of guides", "leave `weights` out or use ddi")
     output.write(date, index, window.core, image)
     return index
 

@@ -5,8 +5,7 @@ group ``sitsfuse.methods``.
 """
 
 from .base import Method, Predictor, Study, Tile
-from .options import make_method, parameters
-from .registry import METHODS, find_method, known_methods, method_names
+from .registry import METHODS, find_method, known_methods, make_method, method_names
 
 __all__ = [
     "METHODS",
@@ -18,5 +17,4 @@ __all__ = [
     "known_methods",
     "make_method",
     "method_names",
-    "parameters",
 ]

@@ -13,6 +13,7 @@ import xarray as xr
 
 from ..core.arrays import BoolArray, FloatArray, Times
 from ..core.grid import GridPair
+from ..core.options import Natural, need, settle
 from ..core.series import mtf
 from ..core.site import group, pair_of
 from ..errors import InputError
@@ -49,7 +50,7 @@ class CARN(Rehearsed):
 
     model: str = ""
     """Folder of a model; empty: the package's own for these bands and this factor."""
-    iterations: int = ITERATIONS
+    iterations: Natural = ITERATIONS
     """Residual corrections; 0 leaves the network's image as it is."""
     runtime: str = "auto"
     """torch, onnx (onnxruntime), or auto: torch where it can."""
@@ -57,10 +58,8 @@ class CARN(Rehearsed):
     """cpu, cuda, or auto: a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        if self.iterations < 0:
-            raise ValueError("iterations must be ≥ 0")
-        if self.runtime not in RUNTIMES:
-            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}")
+        settle(self)
+        need(self.runtime in RUNTIMES, self, "runtime", f"choose among {', '.join(RUNTIMES)}")
 
     def halo(self, ratio: float) -> int:
         """The reach of the network and of the residual corrections."""
@@ -162,6 +161,6 @@ def find_model(model: str, bands: list[str], ratio: float) -> Path:
         raise InputError(
             "carn",
             f"comes with no model for {', '.join(bands)} and a factor of {ratio:g}",
-            "train one on the site's guides, sitsfuse train carn SITE -o MODEL, and give --model MODEL",
+            "train one on the site's guides, sitsfuse train carn SITE -o MODEL, and give it as `model`",
         )
     return found

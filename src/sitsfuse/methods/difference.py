@@ -11,6 +11,7 @@ import xarray as xr
 
 from ..core.arrays import Times
 from ..core.dates import days
+from ..core.options import Count, need, settle
 from ..core.series import mtf
 from ..core.site import group
 from ..core.timeline import temporal_weights
@@ -44,15 +45,13 @@ class Difference(Rehearsed):
     """auto: a bias that the two sensors provably have is taken off, and what is no scene is not added; guides: the
     residual against the degraded guides as it is."""
 
-    iterations: int = 2
+    iterations: Count = 2
     """Residual corrections; the second one tightens the match with the target. Between sensors that show other details
     it is one, with anchor=auto."""
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError("iterations must be ≥ 1")
-        if self.anchor not in ("auto", "guides"):
-            raise ValueError(f"anchor is auto or guides, not {self.anchor!r}")
+        settle(self)
+        need(self.anchor in ("auto", "guides"), self, "anchor", "choose auto or guides")
 
     def halo(self, ratio: float) -> int:
         """The reach of a residual correction."""

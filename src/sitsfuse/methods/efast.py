@@ -14,6 +14,7 @@ from scipy import ndimage
 from ..core.arrays import BoolArray, FloatArray, Times
 from ..core.dates import days
 from ..core.grid import GridPair
+from ..core.options import NotNegative, Positive, settle
 from ..core.series import mtf
 from ..core.site import group
 from ..core.timeline import interpolate
@@ -51,20 +52,19 @@ class EFAST(Rehearsed):
     paper: ClassVar[str] = "Senty et al. 2024"
     min_guides: ClassVar[int] = 1
 
-    sigma: float = 20.0
+    sigma: Positive = 20.0
     """Standard deviation of the weight in time, in days."""
-    window: float = 30.0
+    window: Positive = 30.0
     """Time from which on guides carry no weight, in days."""
-    ramp: float = 15.0
+    ramp: Positive = 15.0
     """Distance from a guide's clouds over which its weight grows to its full size, in LR pixels."""
 
-    gap: float = 1.0
+    gap: NotNegative = 1.0
     """Longest time from a guide to a clear LR image, in days, for the LR series to stand for the guide's date; beyond
     it, the degraded guide does. Larger than `window`: always the LR series, as published."""
 
     def __post_init__(self) -> None:
-        if self.sigma <= 0 or self.window <= 0 or self.ramp <= 0 or self.gap < 0:
-            raise ValueError("sigma, window and ramp must be > 0, gap ≥ 0")
+        settle(self)
 
     def halo(self, ratio: float) -> int:
         """Clouds further away than the ramp do not matter; ↓ and ↑ reach further."""

@@ -13,6 +13,7 @@ import xarray as xr
 from scipy import special
 
 from ..core.arrays import BoolArray, FloatArray
+from ..core.options import Natural, NotNegative, Positive, settle
 from ..operators.residual import residual_halo
 from .base import Tile
 from .shared.dates import Calendar, DatedPredictor
@@ -51,16 +52,15 @@ class ESTARFM(Rehearsed):
     paper: ClassVar[str] = "Zhu et al. 2010"
     min_guides: ClassVar[int] = 1
 
-    window: int = 0
+    window: Natural = 0
     """Side of the window, in HR pixels; 0: ten LR pixels, from a ratio of 5 on 51."""
-    classes: float = 4.0
+    classes: Positive = 4.0
     """Number of classes in the scene: the larger, the more alike similar pixels must be."""
-    least_change: float = 0.05
+    least_change: NotNegative = 0.05
     """Mean change of the LR image between the two guides below which V is 1, in reflectance."""
 
     def __post_init__(self) -> None:
-        if self.window < 0 or self.classes <= 0 or self.least_change < 0:
-            raise ValueError("window and least_change must be ≥ 0, classes > 0")
+        settle(self)
 
     def halo(self, ratio: float) -> int:
         """Half a window, and the reach of ↓ and ↑."""

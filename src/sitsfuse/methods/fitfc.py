@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.arrays import BoolArray, FloatArray
+from ..core.options import Count, Natural, Positive, settle
 from ..core.site import group
 from ..errors import InputError
 from ..operators.matrices import nearest_index, separable, up_matrix
@@ -48,20 +49,19 @@ class FitFC(Rehearsed):
     paper: ClassVar[str] = "Wang & Atkinson 2018"
     min_guides: ClassVar[int] = 1
 
-    reach: int = 1
+    reach: Count = 1
     """Half the regression's window, in LR pixels: 1 for 3×3."""
-    flat: float = 0.002
+    flat: Positive = 0.002
     """Scatter of the LR image within the regression's window, in reflectance, below which it hardly counts."""
-    window: int = 0
+    window: Natural = 0
     """Side of the window of similar pixels, in HR pixels; 0: eight LR pixels, from a ratio of 5 on 41."""
-    similar: int = 20
+    similar: Count = 20
     """Number of similar pixels, the pixel itself among them."""
     bands: tuple[str, ...] = ALL
     """Bands that tell which pixels are similar, or `all`; the paper's: `red,nir`."""
 
     def __post_init__(self) -> None:
-        if self.reach < 1 or self.window < 0 or self.similar < 1 or self.flat <= 0:
-            raise ValueError("reach and similar must be ≥ 1, window ≥ 0, flat > 0")
+        settle(self)
 
     def halo(self, ratio: float) -> int:
         """Half a window, the LR pixels of the regression, and the reach of ↓ and ↑."""
@@ -79,7 +79,7 @@ class FitFC(Rehearsed):
         wanted = known if self.bands == ALL else self.bands
         lacking = [b for b in wanted if b not in known]
         if lacking:
-            raise InputError("option 'bands'", f"names {lacking[0]}", f"the guide's bands are: {', '.join(known)}")
+            raise InputError("`options.bands`", f"names {lacking[0]}", f"the guide's bands are: {', '.join(known)}")
         use = tuple(known.index(b) for b in wanted)
         return FitFCPlain(Calendar.of(site), use, self)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from ..core.options import build
 from ..errors import InputError
+from .base import Method
 
 GROUP = "sitsfuse.methods"
 """Entry points of this group announce the methods of other packages."""
@@ -59,3 +62,22 @@ def find_method(name: str) -> type[Any]:
 def known_methods() -> dict[str, type[Any]]:
     """All methods by name; imports them all."""
     return {name: find_method(name) for name in method_names()}
+
+
+def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """Build a method from its name and its options.
+
+    Parameters
+    ----------
+    name
+        A name of `method_names`.
+    options
+        Values for the method's fields, as :func:`sitsfuse.core.options.build` takes them.
+
+    Raises
+    ------
+    InputError
+        On an unknown name or option, listing the known ones, or a value that does not fit.
+    """
+    method: Method = build(find_method(name), options or {}, f"method {name!r}", "options")
+    return method

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.arrays import FloatArray
+from ..core.options import Natural, NotNegative, Positive, need, settle
 from ..operators.residual import residual_halo
 from .base import Tile
 from .shared.dates import Calendar, DatedPredictor
@@ -47,26 +48,22 @@ class STARFM(Rehearsed):
 
     pairs: int = 2
     """Pairs per pixel, 1 or 2: the nearest clear guide, or the nearest ones before and after."""
-    window: int = 0
+    window: Natural = 0
     """Side of the window, in HR pixels; 0: ten LR pixels, from a ratio of 5 on 51."""
-    classes: float = 16.0
+    classes: Positive = 16.0
     """Number of classes in the scene: the larger, the more alike candidates must be; the paper's is 4."""
-    fine_uncertainty: float = 0.005
+    fine_uncertainty: NotNegative = 0.005
     """How much worse than the centre's a candidate's S may be, in reflectance."""
-    change_uncertainty: float = 0.005
+    change_uncertainty: NotNegative = 0.005
     """How much worse than the centre's a candidate's T may be, in reflectance."""
-    epsilon: float = 0.01
+    epsilon: Positive = 0.01
     """Difference in reflectance below which S and T no longer count."""
     logarithmic: bool = False
     """Whether weights fall with the logarithm of S and T."""
 
     def __post_init__(self) -> None:
-        if self.pairs not in (1, 2):
-            raise ValueError("pairs must be 1 or 2")
-        if self.window < 0 or self.classes <= 0 or self.epsilon <= 0:
-            raise ValueError("window must be ≥ 0, classes and epsilon > 0")
-        if self.fine_uncertainty < 0 or self.change_uncertainty < 0:
-            raise ValueError("uncertainties must be ≥ 0")
+        settle(self)
+        need(self.pairs in (1, 2), self, "pairs", "give 1 or 2")
 
     def halo(self, ratio: float) -> int:
         """Half a window, and the reach of ↓ and ↑."""

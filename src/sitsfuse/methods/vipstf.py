@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.arrays import FloatArray
+from ..core.options import Count, Natural, NotNegative, settle
 from ..operators.residual import residual_halo
 from .base import Tile
 from .shared.dates import Calendar, DatedPredictor
@@ -43,16 +44,15 @@ class VIPSTF(Rehearsed):
     paper: ClassVar[str] = "Wang et al. 2020 (VIPSTF-SW)"
     min_guides: ClassVar[int] = 1
 
-    similar: int = 30
+    similar: Count = 30
     """Similar pixels over which the residual is averaged; 1: not averaged."""
-    window: int = 0
+    window: Natural = 0
     """Side of the window in which they are sought, in HR pixels; 0: 13 LR pixels, from a ratio of 5 on 65."""
-    ridge: float = 10.0
+    ridge: NotNegative = 10.0
     """How many LR pixels the weights of interpolation in time count for; 0: none, as published."""
 
     def __post_init__(self) -> None:
-        if self.similar < 1 or self.window < 0 or self.ridge < 0:
-            raise ValueError("similar must be ≥ 1, window and ridge ≥ 0")
+        settle(self)
 
     def halo(self, ratio: float) -> int:
         """Half a window, and the reach of a residual, which an LR pixel more may feed."""

@@ -68,7 +68,7 @@ def degrade(
     given = DEFAULT_MTF if mtf is None else mtf
     mtfs = [float(given)] * bands if np.isscalar(given) else [float(m) for m in given]  # type: ignore[arg-type, union-attr]
     if len(mtfs) != bands:
-        raise InputError("mtf", f"has {len(mtfs)} values for {bands} bands", "give one for all bands or one each")
+        raise InputError("`mtf`", f"has {len(mtfs)} values for {bands} bands", "give one for all bands or one each")
     operators = {m: (down_matrix(pair.y, m), down_matrix(pair.x, m)) for m in mtfs}
     result = _Degrade(operators, tuple(mtfs), min_footprint)
     if not is_dask_collection(series):

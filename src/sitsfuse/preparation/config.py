@@ -159,8 +159,8 @@ def read_config(path: str | Path) -> PrepareConfig:
     return config.model_copy(update=_placed(config, path.parent))
 
 
-def make_config(content: dict[str, Any], where: object) -> PrepareConfig:
-    """Check the content of a configuration.
+def make_config(content: dict[str, Any], where: object = None) -> PrepareConfig:
+    """Check the content of a configuration, whose place, if it has one, errors name.
 
     Raises
     ------
@@ -172,10 +172,12 @@ def make_config(content: dict[str, Any], where: object) -> PrepareConfig:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        if first["type"] == "extra_forbidden":
-            raise InputError(where, f"{field} is unknown", _known(first["loc"])) from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(where, f"{field}: {message}", "correct it; see docs/prepare.md") from None
+        known = _known(first["loc"]) if first["type"] == "extra_forbidden" else None
+        message = "is unknown" if known else first["msg"].removeprefix("Value error, ")
+        mend = known or "correct it; see docs/prepare.md"
+        if where is None:
+            raise InputError(f"`{field}`", message, mend) from None
+        raise InputError(where, f"{field} is unknown" if known else f"{field}: {message}", mend) from None
 
 
 def changed(config: PrepareConfig, changes: Mapping[str, Any]) -> PrepareConfig:
@@ -194,7 +196,7 @@ def changed(config: PrepareConfig, changes: Mapping[str, Any]) -> PrepareConfig:
             for table in tables:
                 inner = inner.setdefault(table, {})
             inner[field] = value
-    return make_config(content, "prepare")
+    return make_config(content)
 
 
 def _known(loc: tuple[int | str, ...]) -> str:

@@ -38,7 +38,7 @@ def grids(config: PrepareConfig, hr: Source, lr: Source, bands: Sequence[str]) -
     if config.target.degrade is not None:
         if config.target.degrade < own * (1 - 1e-6) and coarse.crs == fine.crs:
             raise InputError(
-                "target.degrade",
+                "`target.degrade`",
                 f"{config.target.degrade:g} m is finer than the images' {own:g} m",
                 "give a larger one",
             )

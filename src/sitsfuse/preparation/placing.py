@@ -125,7 +125,7 @@ class _Job:
         for b in wanted:
             if b not in self.found.bands:
                 have = ", ".join(self.found.bands)
-                raise InputError("registration.bands", f"{b} is not among the bands of the site", f"choose of {have}")
+                raise InputError("`registration.bands`", f"{b} is not among the bands of the site", f"choose of {have}")
         return list(wanted)
 
     def anchor(self) -> Chosen:
@@ -139,7 +139,7 @@ class _Job:
         for c in guides:
             if c.image.time.astype("datetime64[D]") == np.datetime64(wanted):
                 return c
-        raise InputError("registration.reference", f"there is no guide of {wanted}", "choose the date of a guide")
+        raise InputError("`registration.reference`", f"there is no guide of {wanted}", "choose the date of a guide")
 
     def within(self, image: Chosen, other: Chosen, moved: Displacement) -> Placed:
         """Register an HR image to another one."""

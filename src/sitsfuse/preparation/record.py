@@ -54,7 +54,7 @@ def record(
         "registration": {"model": config.registration.model, "reference": anchor[0] if anchor else None},
         "harmonization": fitted,
         "combined": {b: dict(r) for b, r in radiometry.recipes.items() if b in found.bands},
-        "problems": [{"path": str(e.where), "problem": f"{e.problem}; {e.mend}"} for e in problems],
+        "problems": [{"path": str(e.where), "problem": e.advice} for e in problems],
         "config": config.model_dump(mode="json"),
     }
 

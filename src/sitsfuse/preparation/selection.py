@@ -30,6 +30,8 @@ REVISIT = 20.0
 MIN_CLEAR = 0.05
 """Clear share below which an image is not worth its reading."""
 
+_FEWER_GUIDES = "raise `selection.revisit`, ask for fewer guides, or choose `selection.mode=production`"
+
 
 def select_guides(
     candidates: Sequence[Candidate],
@@ -66,9 +68,9 @@ def select_guides(
         If a number makes no sense or there are not enough images.
     """
     if not revisit > 0:
-        raise InputError("revisit", f"{revisit:g} is not usable", "give the days between guides")
+        raise InputError("`selection.revisit`", f"{revisit:g} is not usable", "give the days between guides")
     if count is not None and count < 2:
-        raise InputError("guides", f"{count} is not enough", "ask for 2 or more")
+        raise InputError("`selection.guides`", f"{count} is not enough", "ask for 2 or more")
     within = [c for c in candidates if _within(c, (start, end))]
     fit = (i for i, c in enumerate(candidates) if c.clear >= min_clear and _within(c, (start, end)))
     usable = sorted(fit, key=lambda i: candidates[i].time)
@@ -159,9 +161,9 @@ def plan(
         If a number makes no sense, there are fewer than two guides or no targets; it says what to relax.
     """
     if mode not in get_args(Mode):
-        raise InputError("mode", f"{mode!r} is not known", f"choose among {', '.join(get_args(Mode))}")
+        raise InputError("`selection.mode`", f"{mode!r} is not known", f"choose among {', '.join(get_args(Mode))}")
     if not max_days > 0:
-        raise InputError("max_days", f"{max_days:g} is not usable", "give a number of days")
+        raise InputError("`selection.max_days`", f"{max_days:g} is not usable", "give a number of days")
     skipped: list[Skipped] = []
     sharp = _usable(hr, "hr", (start, end), min_clear_hr, skipped)
     frequent = _usable(lr, "lr", (start, end), min_clear_lr, skipped)
@@ -231,12 +233,18 @@ def _paired(
             of_reference[i], of_target[j] = j, i
     if not references:
         problem = f"none: all {len(guides)} usable HR images are guides and none is left to compare with"
-        raise InputError("targets", problem, "raise revisit, ask for fewer guides, or choose the mode production")
+        raise InputError(
+            "`selection.targets`",
+            problem,
+            "raise `selection.revisit`, ask for fewer guides, or choose `selection.mode=production`",
+        )
     if not near:
-        raise InputError("targets", "none: every LR image is of the day of a guide", "raise revisit")
+        raise InputError(
+            "`selection.targets`", "none: every LR image is of the day of a guide", "raise `selection.revisit`"
+        )
     if not of_target:
         problem = f"none: the nearest LR image is {min(near)[0]:.1f} days from a reference"
-        raise InputError("targets", problem, f"raise max_days ({max_days:g})")
+        raise InputError("`selection.targets`", problem, f"raise `selection.max_days` ({max_days:g})")
     sides = ("hr", references, free, of_reference, "LR image"), ("lr", free, references, of_target, "reference")
     for series, images, others, partner, what in sides:
         for image in (c for i, c in enumerate(images) if i not in partner):

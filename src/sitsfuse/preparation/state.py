@@ -66,7 +66,7 @@ def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: b
     if busy and not overwrite:
         if not there:
             raise InputError(
-                site, "exists and was not made by `sitsfuse prepare`", "choose another place or --overwrite"
+                site, "exists and was not made by `sitsfuse prepare`", "choose another place or `overwrite=True`"
             )
         changed = [k for k in sorted({*there, *fixed}) if there.get(k) != fixed.get(k)]
         if not changed:
@@ -74,7 +74,7 @@ def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: b
         raise InputError(
             site,
             f"was prepared with another {', '.join(changed)}",
-            "choose another place or start anew with --overwrite",
+            "choose another place or start anew with `overwrite=True`",
         )
     with writing(site):
         if site.exists():

@@ -12,6 +12,7 @@ from ..core.checks import check
 from ..core.site import make_site, target_alone
 from ..errors import InputError
 from .geotiff import read_geotiffs
+from .kinds import Kind, check_usable, shared_options
 from .products import find_products, products_series
 from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
 
@@ -39,7 +40,7 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
         a series, which is checked and passes through.
     **options
         Of :func:`~sitsfuse.readers.products.products_series` or :func:`~sitsfuse.readers.geotiff.read_geotiffs`; a
-        Zarr store needs none.
+        Zarr store and a series have none.
 
     Returns
     -------
@@ -48,9 +49,10 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there is no series at ``path`` or it breaks the conventions.
+        If there is no series at ``path``, it breaks the conventions, or has no use for an option.
     """
     if isinstance(path, xr.Dataset):
+        check_usable("the series", options, Kind.SERIES)
         return check(path)
     path = Path(path)
     if not path.exists():
@@ -59,13 +61,14 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     if names:
         raise InputError(path, f"is a site, not a series (it holds {', '.join(names)})", f"give {path / names[0]}")
     if is_zarr(path):
+        check_usable(path, options, Kind.ZARR)
         series = read_zarr(path)
-    elif not find_products(path):
-        series = read_geotiffs(path, **options)
-    elif "date_pattern" in options:
-        raise InputError(path, "holds products, which tell their dates", "drop --date-pattern")
-    else:
+    elif find_products(path):
+        check_usable(path, options, Kind.PRODUCTS)
         series = products_series(path, **options)
+    else:
+        check_usable(path, options, Kind.GEOTIFFS)
+        series = read_geotiffs(path, **options)
     return series.assign_attrs(source=str(path))
 
 
@@ -84,7 +87,7 @@ def open_site(
     target_options
         Options for the target alone, on top of ``options``.
     **options
-        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`, for all series.
+        As for :func:`open_series`, for all series that have a use for them.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def open_pair(
     target_options
         Options for the target alone, on top of ``options``.
     **options
-        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`, for all series.
+        As for :func:`open_series`, for all series that have a use for them.
 
     Raises
     ------
@@ -161,6 +164,36 @@ def open_target(target: PathOrSeries, factor: float, **options: Any) -> xr.DataT
         Naming the file or folder at fault.
     """
     return target_alone(open_series(target, **options), factor)
+
+
+def open_roles(
+    given: Mapping[str, PathOrSeries], options: Mapping[str, Any], target_options: Mapping[str, Any] | None = None
+) -> dict[str, xr.Dataset]:
+    """Open several series alike.
+
+    Parameters
+    ----------
+    given
+        Paths or series by role.
+    options
+        As for :func:`open_series`, for those that have a use for them: one of them at least must.
+    target_options
+        Further ones for the role ``target`` alone, which must have a use for them.
+
+    Raises
+    ------
+    InputError
+        Naming what is at fault.
+    """
+    own, opened = target_options or {}, {}
+    if own and "target" not in given:
+        raise InputError(f"`target_options.{min(own)}`", "is given without a target", "give `target`, or drop it")
+    for role, shared in shared_options(given, options).items():
+        try:
+            opened[role] = open_series(given[role], **{**shared, **(own if role == "target" else {})})
+        except InputError as error:
+            raise (error.within("target_options", own) if role == "target" else error) from error
+    return opened
 
 
 def series_names(path: str | Path) -> list[str]:
@@ -192,8 +225,7 @@ def _site(
     target_options: Mapping[str, Any] | None,
 ) -> xr.DataTree:
     given = {"guide": guide, "target": target} | ({} if reference is None else {"reference": reference})
-    own = {"target": dict(target_options or {})}
-    opened = {role: open_series(source, **options | own.get(role, {})) for role, source in given.items()}
+    opened = open_roles(given, options, target_options)
     try:
         return make_site(**opened, **attrs)
     except InputError as error:

@@ -41,7 +41,7 @@ def dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.datetim
         if date is None:
             wanted = f"matching {date_pattern!r}" if date_pattern else "(YYYYMMDD or YYYY-MM-DD)"
             raise InputError(
-                path, f"has no date {wanted} in its name", "rename it, move it away or give --date-pattern"
+                path, f"has no date {wanted} in its name", "rename it, move it away or give `date_pattern`"
             )
         if date in found:
             raise InputError(
@@ -66,25 +66,25 @@ def _compiled(date_pattern: str | None) -> re.Pattern[str]:
         pieces = re.split(r"(%.?)", date_pattern)
         unknown = [p for p in pieces[1::2] if p != "%%" and p[1:] not in DIRECTIVES]
         if unknown:
-            raise InputError("--date-pattern", f"{date_pattern!r} holds {unknown[0]}", "use %Y %y %m %d %j %b %H %M %S")
+            raise InputError("`date_pattern`", f"{date_pattern!r} holds {unknown[0]}", "use %Y %y %m %d %j %b %H %M %S")
         body = "".join((DIRECTIVES.get(p[1:], "%") if i % 2 else re.escape(p)) for i, p in enumerate(pieces))
         directives = set(pieces[1::2])
         month_and_day = "%d" in directives and directives & {"%m", "%b", "%B"}
         if not (directives & {"%Y", "%y"} and ("%j" in directives or month_and_day)):
             raise InputError(
-                "--date-pattern", f"{date_pattern!r} gives no full date", "add %Y and %j, or %Y, %m and %d"
+                "`date_pattern`", f"{date_pattern!r} gives no full date", "add %Y and %j, or %Y, %m and %d"
             )
         return re.compile(rf"(?<!\d)(?P<date>{body})(?!\d)")
     try:
         pattern = re.compile(date_pattern)
     except re.error as error:
         raise InputError(
-            "--date-pattern", f"{date_pattern!r} is not a regular expression ({error})", "mend it or use e.g. %Y%j"
+            "`date_pattern`", f"{date_pattern!r} is not a regular expression ({error})", "mend it or use e.g. %Y%j"
         ) from None
     groups = set(pattern.groupindex)
     if not (groups >= {"year", "month", "day"} or "date" in groups):
         raise InputError(
-            "--date-pattern",
+            "`date_pattern`",
             f"{date_pattern!r} has no groups (?P<year>…), (?P<month>…) and (?P<day>…), nor one (?P<date>…)",
             "name them so, or use a strptime format such as %Y%j",
         )

@@ -73,7 +73,7 @@ def read_geotiffs(
     """
     folder = Path(folder)
     if chunk < 1:
-        raise InputError("chunk", f"is {chunk}", "give a positive number of pixels")
+        raise InputError("`chunk`", f"is {chunk}", "give a positive number of pixels")
     dated = dated_files(folder, date_pattern)
     images = [_header(path, mask, bands) for _, path, mask, _ in dated]
     first = images[0]
@@ -192,7 +192,7 @@ def _choose(path: Path, descriptions: Mapping[int, str | None], bands: BandNames
     if bands is None:
         return {name or f"band{i}": i for i, name in descriptions.items()}
     if isinstance(bands, str) or not bands:
-        raise InputError("bands", f"is {bands!r}", "give a list of names or a mapping {name: description or index}")
+        raise InputError("`bands`", f"is {bands!r}", "give a list of names or a mapping {name: description or index}")
     if isinstance(bands, Mapping):
         chosen = {}
         for name, key in bands.items():
@@ -205,7 +205,7 @@ def _choose(path: Path, descriptions: Mapping[int, str | None], bands: BandNames
         return chosen
     names = [str(b) for b in bands]
     if len(set(names)) < len(names):
-        raise InputError("bands", f"names a band twice ({', '.join(names)})", "give every band its own name")
+        raise InputError("`bands`", f"names a band twice ({', '.join(names)})", "give every band its own name")
     if all(name in have for name in names):
         return {name: have[name] for name in names}
     places = list(descriptions)
@@ -226,7 +226,7 @@ def _check_alike(image: _Image, first: _Image) -> None:
         raise InputError(
             image.path,
             f"has bands {', '.join(image.names)}, but {first.path.name} has {', '.join(first.names)}",
-            "describe the bands of all files alike, or map them with --bands",
+            "describe the bands of all files alike, or map them with `bands`",
         )
     check_grid(image.path, _box(image), first.path.name, _box(first), "give each grid its own folder, or resample")
 

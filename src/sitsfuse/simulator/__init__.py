@@ -11,8 +11,9 @@ from typing import Any
 
 import xarray as xr
 
+from ..core.options import altered
 from ..core.site import make_site
-from .config import SimulationConfig, changed
+from .config import SimulationConfig
 from .scene import make_scene
 from .series import guide_series, reference_series, target_series
 from .sites import SITES, SimulatedSite, simulate_site
@@ -56,7 +57,7 @@ def simulate(config: SimulationConfig | None = None, *, lazy: bool | None = None
     >>> dict(site["guide"].sizes)
     {'time': 3, 'band': 4, 'y': 64, 'x': 64}
     """
-    config = changed(config or SimulationConfig(), changes)
+    config = altered(config or SimulationConfig(), changes, "a simulation")
     scene = make_scene(config)
     return make_site(
         guide_series(scene, lazy),

@@ -16,8 +16,9 @@ from typing import Any
 
 import xarray as xr
 
+from ..core.options import altered
 from ..errors import InputError
-from .config import SimulationConfig, changed
+from .config import SimulationConfig
 from .scene import make_scene
 from .series import guide_series, reference_series, target_series
 
@@ -107,9 +108,9 @@ def simulate_site(
         raise InputError(f"site {name!r}", "is not among the simulated sites", f"choose among {', '.join(SITES)}")
     ratios = [changes.pop("ratio")] if "ratio" in changes else list(ratios)
     if not ratios:
-        raise InputError("ratios", "is empty", "give at least one, e.g. 5")
+        raise InputError("`ratios`", "is empty", "give at least one, e.g. 5")
     changes |= {"size": size} | ({} if targets is None else {"targets": targets})
-    scenes = {ratio: make_scene(changed(site.config, changes | {"ratio": ratio})) for ratio in ratios}
+    scenes = {ratio: make_scene(altered(site.config, changes | {"ratio": ratio}, "a simulation")) for ratio in ratios}
     first = scenes[ratios[0]]
     groups = {"guide": guide_series(first, lazy)}
     groups |= {f"target_x{ratio:g}": target_series(scene, lazy) for ratio, scene in scenes.items()}

@@ -147,7 +147,7 @@ def write_geotiffs(series: xr.Dataset, folder: str | Path, *, int16: bool = True
         if name in names[:i]:
             raise InputError(folder, f"cannot hold two images of {name}", "keep one image per day")
         if not overwrite and (folder / f"{name}.tif").exists():
-            raise InputError(folder / f"{name}.tif", "exists", "choose another folder or overwrite")
+            raise InputError(folder / f"{name}.tif", "exists", "choose another folder or `overwrite=True`")
     for i, name in enumerate(names):
         image = series[["reflectance", "valid"]].isel(time=i)
         # The mask first: an image is never there without its mask.

@@ -289,7 +289,7 @@ def _check_place(path: Path, overwrite: bool) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not overwrite:
-        raise InputError(path, "exists", "choose another place or overwrite")
+        raise InputError(path, "exists", "choose another place or `overwrite=True`")
     if not (path / "zarr.json").is_file():
         raise InputError(path, "is not a Zarr store and is not deleted", "choose another place or remove it yourself")
 

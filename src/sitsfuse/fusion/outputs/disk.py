@@ -69,7 +69,7 @@ class DiskOutput(ABC):
                 self.path, f"cannot be written ({error.strerror or error})", "choose another output"
             ) from error
         except ValueError as error:
-            raise InputError(known, "is damaged", "start anew with --overwrite") from error
+            raise InputError(known, "is damaged", "start anew with `overwrite=True`") from error
 
     def done(self, date: int) -> dict[int, dict[str, int]]:
         """Tiles whose marker is there."""
@@ -134,7 +134,7 @@ class DiskOutput(ABC):
                     self.path,
                     f"holds the output of another configuration ({key} is {_short(there.get(key))} there "
                     f"and {_short(wanted.get(key))} here)",
-                    "choose another output or --overwrite",
+                    "choose another output or `overwrite=True`",
                 )
 
 

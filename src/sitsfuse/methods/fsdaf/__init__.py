@@ -12,6 +12,7 @@ import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray
 from ...core.grid import GridPair
+from ...core.options import Count, Natural, need, settle
 from ...core.series import geobox
 from ...core.site import group, pair_of
 from ...operators.matrices import FILL_RADIUS, cell_matrix, down_halo, nearest_index, separable
@@ -55,21 +56,19 @@ class FSDAF(Rehearsed):
     paper: ClassVar[str] = "Zhu et al. 2016"
     min_guides: ClassVar[int] = 1
 
-    classes: int = 6
+    classes: Count = 6
     """Number of classes in a guide."""
-    pure: int = 200
+    pure: Count = 200
     """Purest LR pixels of each class that its change is estimated from."""
-    similar: int = 20
+    similar: Count = 20
     """Most similar pixels that a change is averaged over, the pixel itself among them."""
-    window: int = 0
+    window: Natural = 0
     """Side of the window that they are searched in, in HR pixels; 0: 2.5 LR pixels (the
     paper's 41 at its ratio of 16), and at least 9."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.classes <= 100:
-            raise ValueError("classes must be from 1 to 100")
-        if self.pure < 1 or self.similar < 1 or self.window < 0:
-            raise ValueError("pure and similar must be ≥ 1, window ≥ 0")
+        settle(self)
+        need(self.classes <= 100, self, "classes", "give at most 100")
 
     def halo(self, ratio: float) -> int:
         """Half a window, the LR pixels there, and the reach of ↓ and of the spline around them."""

@@ -14,6 +14,7 @@ from affine import Affine
 
 from ...core.arrays import F64Array, FloatArray
 from ...core.grid import Axis as Axis
+from ...core.options import Natural, NotNegative, need, settle
 from ...core.site import pair_of
 from ...operators.residual import residual_halo
 from ...stats.nonnegative import solve
@@ -58,21 +59,19 @@ class ROBOT(Rehearsed):
     paper: ClassVar[str] = "Chen et al. 2023"
     min_guides: ClassVar[int] = 1
 
-    patch: int = 0
+    patch: Natural = 0
     """Side of a patch, in HR pixels, rounded to a multiple of three; 0: six LR pixels."""
-    beta: float = 0.1
+    beta: NotNegative = 0.1
     """β: how much an HR pixel of the nearest guide counts beside an LR pixel of the target."""
-    ridge: float = 1.0
+    ridge: NotNegative = 1.0
     """How many LR pixels the weights of interpolation in time count for, on each patch."""
     residual: str = "auto"
     """Where the residual is added: "auto" (where weights are out of balance, as published), "always" or "never". It
     brings what no weights explain, and the noise of the LR sensor."""
 
     def __post_init__(self) -> None:
-        if self.patch < 0 or self.beta < 0 or self.ridge < 0:
-            raise ValueError("patch, beta and ridge must be ≥ 0")
-        if self.residual not in RESIDUALS:
-            raise ValueError(f"residual must be one of {', '.join(RESIDUALS)}, not {self.residual!r}")
+        settle(self)
+        need(self.residual in RESIDUALS, self, "residual", f"choose among {', '.join(RESIDUALS)}")
 
     def cell(self, ratio: float) -> int:
         """A third of a patch's side, in HR pixels."""

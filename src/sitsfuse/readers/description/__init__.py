@@ -14,6 +14,7 @@ from ...core.grid import GridPair, Window, same_grid
 from ...core.series import geobox, mtf
 from ...errors import InputError
 from .. import open_series, series_names
+from ..kinds import shared_options
 from ..products import find_products
 from ..zarr import is_zarr, zarr_attrs
 from .text import SeriesInfo, SiteInfo
@@ -44,7 +45,7 @@ def describe(source: str | Path | xr.Dataset | xr.DataTree, **options: Any) -> S
     source
         A path or an open series or site. Large images are sampled by windows; nothing is read twice.
     **options
-        Of :func:`~sitsfuse.readers.geotiff.read_geotiffs`.
+        As for :func:`~sitsfuse.readers.open_site`.
 
     Returns
     -------
@@ -66,9 +67,9 @@ def describe(source: str | Path | xr.Dataset | xr.DataTree, **options: Any) -> S
     if not names:
         return describe_series(open_series(path, **options), str(path), _kind(path))
     found, broken = {}, []
-    for name in names:
+    for name, usable in shared_options({name: path / name for name in names}, options).items():
         try:
-            found[name] = (str(path / name), open_series(path / name, **options), _kind(path / name))
+            found[name] = (str(path / name), open_series(path / name, **usable), _kind(path / name))
         except InputError as error:
             broken.append(f"{name}: {error}")
     attrs = zarr_attrs(path) if is_zarr(path) else {}

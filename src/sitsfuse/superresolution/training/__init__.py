@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ...core.options import altered
 from ...errors import InputError, missing_extra
 from ...runtime.files import jsonable, writing
 from ...runtime.progress import Progress, silent
@@ -121,7 +122,7 @@ def train(
     from .loop import train_network
 
     folder = Path(out)
-    options = _options(config or TrainingConfig(), changes)
+    options = altered(config or TrainingConfig(), changes, "a training")
     options = dataclasses.replace(options, device=pick_device(options.device))
     _check_place(folder)
     given = [sources] if isinstance(sources, str | Path | xr.DataTree | xr.Dataset) else list(sources)
@@ -157,14 +158,6 @@ def train(
     return folder
 
 
-def _options(config: TrainingConfig, changes: Mapping[str, Any]) -> TrainingConfig:
-    names = [f.name for f in dataclasses.fields(TrainingConfig)]
-    for name in changes:
-        if name not in names:
-            raise InputError(f"option {name!r}", "is unknown", f"choose among {', '.join(names)}")
-    return dataclasses.replace(config, **changes)
-
-
 def _record(options: TrainingConfig, images: Collection) -> dict[str, Any]:
     """All that the result of a training depends on, for its card and its checkpoint."""
     count = {"images": len(images.train), "images_held_out": len(images.held), "images_sha256": images.digest()}
@@ -196,7 +189,7 @@ def _done(folder: Path, record: Mapping[str, Any]) -> bool:
     card = read_card(folder)
     if other := changed(card.training | {"name": card.name, "licence": card.licence}, record):
         raise InputError(
-            folder, f"holds a model trained with other {', '.join(other)}", "give --overwrite or another -o"
+            folder, f"holds a model trained with other {', '.join(other)}", "give `overwrite=True` or another `out`"
         )
     whole = all((folder / file).is_file() for file in FILES)
     if whole:

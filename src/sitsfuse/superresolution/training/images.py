@@ -75,7 +75,7 @@ def collect(
     if not sources:
         raise InputError("training", "has no images", "give a site, a folder of HR images or a SEN2VENµS archive")
     if factor is not None and not 1 < factor < math.inf:
-        raise InputError("factor", f"{factor:g} is not above 1", "give the LR over the HR pixel size, e.g. 2.5")
+        raise InputError("`factor`", f"{factor:g} is not above 1", "give the LR over the HR pixel size, e.g. 2.5")
     archives = [s for s in sources if isinstance(s, str | Path) and is_sen2venus(s)]
     if archives and len(sources) > 1:
         raise InputError(archives[0], "is a SEN2VENµS archive, which goes alone", "drop the other paths")
@@ -83,7 +83,7 @@ def collect(
         return from_archive(Path(archives[0]), factor, group_of_bands, most, seed)
     if group_of_bands != BANDS:
         raise InputError(
-            "bands", f"{group_of_bands!r} is for a SEN2VENµS archive, which none of the paths is", "drop it"
+            "`bands`", f"{group_of_bands!r} is for a SEN2VENµS archive, which none of the paths is", "drop it"
         )
     return _from_series([_open(s, target) for s in sources], factor, most, patch, seed)
 
@@ -173,12 +173,12 @@ def _common_factor(places: list[_Place]) -> float:
     """The ratio of those that are sites."""
     ratios = [(p.factor, p.name) for p in places if p.factor is not None]
     if not ratios:
-        raise InputError(places[0].name, "is a series, which has no ratio", "give --factor, e.g. 2.5")
+        raise InputError(places[0].name, "is a series, which has no ratio", "give `factor`, e.g. `factor=2.5`")
     factor, first = ratios[0]
     for other, name in ratios:
         if abs(other / factor - 1) > FACTOR_TOLERANCE:
             what = f"has a ratio of {other:g}, and {first} one of {factor:g}"
-            raise InputError(name, what, "give the factor to train for: --factor")
+            raise InputError(name, what, "give the one to train for as `factor`")
     return factor
 
 

@@ -36,7 +36,7 @@ LARGEST_GRADIENT = 1.0
 """Norm at which gradients are cut: a patch with a missed cloud must not throw the network off."""
 CHECKPOINT = "checkpoint.safetensors"
 """Name of the file in the state's folder."""
-ANEW = "give --overwrite to start anew"
+ANEW = "give `overwrite=True` to start anew"
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Run:
             raise InputError(
                 "training",
                 f"diverged: after {self.step} steps the loss is not a number",
-                "give a smaller rate, e.g. --set rate=1e-4, and --overwrite",
+                "give a smaller rate, e.g. `rate=1e-4`, and `overwrite=True`",
             )
         return loss, 10 * math.log10((bicubic + 1e-30) / (ours + 1e-30))
 
@@ -208,7 +208,7 @@ class _Run:
                 state = {name: file.get_tensor(name) for name in names}
             if other := changed(progress["record"], self.record):
                 what = f"holds a training begun with other {', '.join(other)}"
-                raise InputError(self.path.parent.parent, what, f"{ANEW}, or another -o")
+                raise InputError(self.path.parent.parent, what, f"{ANEW}, or another `out`")
             self.network.load_state_dict(_under("network/", state))
             adam = self.optimiser.state_dict()
             parts = _under("adam/", state)
