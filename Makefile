@@ -54,6 +54,7 @@ bench: install
 	$(BIN)/python benchmarks/superresolution.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/uncertainty.py
+	$(BIN)/python benchmarks/imports.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest demo-output benchmark-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
