@@ -122,9 +122,9 @@ def test_the_figure_shows_the_clearest_date(made):
 
 def test_it_leaves_foreign_folders_alone(made, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds no demo"):
+    with pytest.raises(InputError, match="is not an output of `sitsfuse demo`"):
         demo(tmp_path, **TINY)
-    with pytest.raises(InputError, match="another demo"):
+    with pytest.raises(InputError, match=r"another configuration \(simulation\.size is"):
         demo(made[0].folder, **{**TINY, "size": 120})
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

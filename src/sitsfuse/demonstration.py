@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ import xarray as xr
 
 from .drawing.comparison import draw_comparison
 from .drawing.figures import require_matplotlib
-from .errors import InputError
 from .evaluation import NDVI, POOLED, evaluate, write_table
 from .fusion.fuse import fuse
 from .methods import METHODS
 from .readers import open_series
+from .runtime.claims import Kind, claim, read_record
 from .runtime.files import write_json
 from .runtime.progress import Progress, renamed, silent
 from .runtime.threads import default_workers
@@ -33,6 +32,8 @@ DRAWN = "ddi"
 """The method that the figure shows, with the weights of the guides."""
 NAMES = {"ddi": "DDI"}
 """How methods are written in the figure."""
+MARKER = "demo.json"
+"""What tells that a folder holds a demo, and of what."""
 ROLES = ("guide", "target", "reference")
 COLUMNS = {
     "RMSE": (POOLED, "rmse"),
@@ -129,7 +130,23 @@ def demo(
     require_matplotlib()
     out = Path(out)
     config = SimulationConfig(size=size, seed=seed, targets=targets, guides=guides)
-    _claim(out, config, overwrite)
+    record = {"version": __version__, "simulation": dataclasses.asdict(config)}
+    kind = Kind("`sitsfuse demo`", lambda path: read_record(path / MARKER), lambda path: None, shared=True)
+    with claim(out, kind, record, overwrite) as resumed:
+        if not resumed:
+            write_json(out / MARKER, record)
+        return _made(out, config, methods, options or {}, overwrite, report)
+
+
+def _made(
+    out: Path,
+    config: SimulationConfig,
+    methods: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    overwrite: bool,
+    report: Progress,
+) -> Demo:
+    """Simulate, fuse, evaluate and draw, as far as that is not done yet."""
     site = out / "site"
     _simulate(config, site, overwrite, report)
     for method in methods:
@@ -137,7 +154,7 @@ def demo(
             site,
             out / method,
             method=method,
-            options=(options or {}).get(method),
+            options=options.get(method),
             overwrite=overwrite,
             report=renamed(report, f"fuse {method}"),
         )
@@ -150,7 +167,7 @@ def demo(
         weights = None
         date = clearest(target)
         if drawn == DRAWN:
-            weights = _weights(site, out, date, (options or {}).get(drawn), overwrite, report)
+            weights = _weights(site, out, date, options.get(drawn), overwrite, report)
         report("draw", 0, 1)
         seen, image, truth = (_at(s, date) for s in (target, open_series(out / drawn), reference))
         title = f"{config.guides} guides of {config.pixel:g} m, every {config.guide_revisit} days · simulated farmland"
@@ -164,24 +181,6 @@ def clearest(series: xr.Dataset) -> np.datetime64:
     shares = series["valid"].mean(("y", "x")).values
     date: np.datetime64 = series["time"].values[int(np.argmax(shares))]
     return date
-
-
-def _claim(out: Path, config: SimulationConfig, overwrite: bool) -> None:
-    """Note in the folder what it holds, or raise :class:`InputError` if it holds something else."""
-    marker = out / "demo.json"
-    wanted = {"version": __version__, "simulation": dataclasses.asdict(config)}
-    wanted = json.loads(json.dumps(wanted))
-    if marker.is_file() and not overwrite:
-        try:
-            same = json.loads(marker.read_text()) == wanted
-        except ValueError:
-            same = False
-        if not same:
-            raise InputError(out, "holds another demo", "choose another folder, or remove it")
-        return
-    if not marker.is_file() and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(out, "exists and holds no demo", "choose another folder")
-    write_json(marker, wanted)
 
 
 def _simulate(config: SimulationConfig, site: Path, overwrite: bool, report: Progress) -> None:

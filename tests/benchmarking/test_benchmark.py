@@ -302,7 +302,7 @@ def test_simulated_sites(tmp_path, monkeypatch):
     made = sitsfuse.benchmark((), out, methods=["temporal"], max_dates=1, size=64, jobs=0)
     assert set(made["site"]) == {"arm", "sudoe-4"}
     assert sorted(made["ratio"].unique()) == [2.5, 5.0]
-    with pytest.raises(InputError, match="give --size 64"):
+    with pytest.raises(InputError, match="give size=64"):
         sitsfuse.benchmark((), out, methods=["temporal"], max_dates=1, size=80, jobs=0)
 
 
@@ -324,17 +324,17 @@ def test_bad_input(sites, tmp_path):
     assert "does not exist" in message([tmp_path / "none"])
     assert "is unknown" in message(sites[:1], methods=["magic"])
     assert "'ddi'" in message(sites[:1], options={"ddi": {"steps": 3}})
-    assert "--protocols" in message(sites[:1], protocols=["gaps"])
+    assert "protocols: " in message(sites[:1], protocols=["gaps"])
     assert "name of another site" in message([sites[0], sites[0]])
     assert "choose a target: target_x2.5, target_x5" in message(sites[1:], targets=["target_x3"])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
-    assert "holds no benchmark" in message(sites[:1], tmp_path / "mine", overwrite=True)
+    assert "is not an output of `sitsfuse benchmark`" in message(sites[:1], tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "notes.txt").exists()
-    assert "is not a folder" in message(sites[:1], tmp_path / "mine" / "notes.txt")
+    assert "is a file" in message(sites[:1], tmp_path / "mine" / "notes.txt")
     (tmp_path / "mine" / "sites").mkdir()
     (tmp_path / "mine" / "benchmark.json").write_text("{}")
-    assert "holds no benchmark" in message([], tmp_path / "mine", overwrite=True)
+    assert "is not an output of `sitsfuse benchmark`" in message([], tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "sites").is_dir()
     bare = tmp_path / "bare"
     for role in ("guide", "target"):

@@ -63,7 +63,7 @@ def test_what_cannot_be_predicted():
 
 @pytest.mark.parametrize("text", ["", "gap", "guide-gap", "guide-gap:", "guide-gap:-3", "target-gap:x", "forecast:3"])
 def test_unknown(text):
-    with pytest.raises(InputError, match="--protocols"):
+    with pytest.raises(InputError, match=r"^protocols: "):
         Protocol.parse(text)
 
 

@@ -230,7 +230,7 @@ def test_prepare_plans_and_makes_a_site(cli, site_folder, tmp_path):
     made = cli("prepare", *pair, "-o", site, "-q", "--harmonize", "none")
     assert made.code == 0, made
     assert made.out.splitlines()[-2:] == [str(site / "prepare.html"), str(site)]
-    assert_one_line(cli("prepare", *pair, "-o", site, "-q"), site, "another harmonization", "--overwrite")
+    assert_one_line(cli("prepare", *pair, "-o", site, "-q"), site, "harmonization.mode is", "--overwrite")
     fused = cli("fuse", site, "-o", tmp_path / "out", "--method", "difference", "-q")
     assert fused.code == 0, fused
 

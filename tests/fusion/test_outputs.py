@@ -122,7 +122,7 @@ def test_another_configuration_is_refused(tree, tmp_path, fmt, other):
     before = listing(tmp_path)
     if "format" in other:
         other = {"format": {"cog": "zarr", "zarr": "cog"}[fmt]}
-    with pytest.raises(InputError, match=r"another configuration .*--overwrite"):
+    with pytest.raises(InputError, match=r"another configuration .*overwrite=True"):
         run(tree, tmp_path / "out", **{"fmt": fmt, **other} if "format" not in other else {"fmt": other["format"]})
     assert listing(tmp_path) == before
 
@@ -180,7 +180,7 @@ def test_a_damaged_configuration_is_told_and_overwritten(tree, tmp_path, fmt):
     out = tmp_path / "out"
     run(tree, out, fmt)
     (out / STATE / "run.json").write_bytes(b'{"method": \xff')
-    with pytest.raises(InputError, match=r"run.json: is damaged; .*--overwrite"):
+    with pytest.raises(InputError, match=r"holds a damaged configuration; .*overwrite=True"):
         run(tree, out, fmt)
     run(tree, out, fmt, overwrite=True)
     assert len(open_series(out)["time"]) == 1

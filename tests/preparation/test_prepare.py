@@ -176,7 +176,7 @@ def test_a_killed_run_goes_on(archive, made, tmp_path, monkeypatch):
 
 
 def test_another_configuration_needs_another_place(archive, made):
-    with pytest.raises(InputError, match=r"prepared with another harmonization; .*--overwrite"):
+    with pytest.raises(InputError, match=r"\(harmonization\.mode is .pooled. there and .none. here\)"):
         prepare(config(archive, harmonization__mode="none"), made[1])
 
 
@@ -184,7 +184,7 @@ def test_a_foreign_folder_is_left_alone(archive, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "love.txt").write_text("dear")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="is not a site"):
+        with pytest.raises(InputError, match=r"holds love\.txt and is not an output of"):
             prepare(config(archive), tmp_path / "letters", overwrite=overwrite)
     assert (tmp_path / "letters" / "love.txt").read_text() == "dear"
 

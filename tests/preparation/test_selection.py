@@ -121,7 +121,7 @@ def test_a_benchmark():
 def test_less_than_max_days_is_strict():
     hr = [image(0), image(11), image(20), image(40)]
     lr = [image(10, name="L10"), image(12.001, name="L12")]
-    with pytest.raises(InputError, match=r"the nearest LR image is 1.0 days from a reference; raise max_days"):
+    with pytest.raises(InputError, match=r"nearest LR image is 1.0 days from a reference; raise selection.max_days"):
         plan(hr, lr, max_days=1.0)
     assert ids(plan(hr, lr, max_days=1.0001).targets) == ["L10"]
     assert ids(plan(hr, [image(10.001, name="A"), lr[1]]).targets) == ["A"]
@@ -220,7 +220,7 @@ def test_the_table_and_its_totals():
         (series(0, 9, 20), series(9), {"guides": 4}, "3 of 3 HR images can be used and 4 are needed; ask for fewer"),
         (series(0, 20), series(9), {}, "all 2 usable HR images are guides"),
         (series(0, 9, 20), series(20), {}, "every LR image is of the day of a guide"),
-        (series(0, 9, 20), series(12.2), {}, "3.2 days from a reference; raise max_days"),
+        (series(0, 9, 20), series(12.2), {}, "3.2 days from a reference; raise selection.max_days"),
         (series(0, 9, 20), series(9), {"mode": "best"}, "'best' is not known"),
         (series(0, 9, 20), series(9), {"revisit": 0}, "revisit: 0 is not usable"),
         (series(0, 9, 20), series(9), {"max_days": -1}, "max_days: -1 is not usable"),

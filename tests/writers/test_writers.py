@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -221,7 +222,7 @@ def test_overwriting_only_if_asked(tmp_path):
         lambda: write_site(xr.DataTree.from_dict({"guide": _series()}), path),
         lambda: create_series(path, times=["2020-01-01"], bands=["b"], geobox=_box(2, 2)),
     ):
-        with pytest.raises(InputError, match=r"s\.zarr: exists; choose another place or overwrite"):
+        with pytest.raises(InputError, match=r"s\.zarr: exists; choose another place or overwrite=True"):
             call()
     # Even with a lazy reading of the very same place.
     longer = open_series(path)
@@ -240,6 +241,14 @@ def test_overwriting_only_if_asked(tmp_path):
         with pytest.raises(InputError, match="is not a Zarr store and is not deleted"):
             call()
     assert (tmp_path / "mine" / "precious.txt").exists()
+    # Nor what else lies in a store.
+    for foreign in ("notes.txt", ".sitsfuse/run.json", "fused/zarr.json"):
+        (path / foreign).parent.mkdir(exist_ok=True)
+        (path / foreign).write_text('{"node_type": "group"}')
+        with pytest.raises(InputError, match=rf"holds {foreign.partition('/')[0]}, which is not of a series or a site"):
+            write_series(_series(), path, overwrite=True)
+        assert (path / foreign).read_text() == '{"node_type": "group"}'
+        shutil.rmtree(path / foreign.partition("/")[0]) if "/" in foreign else (path / foreign).unlink()
     assert not _left_overs(tmp_path)
 
 

@@ -25,7 +25,7 @@ from ..runtime.progress import Progress, silent
 from ..simulator.sites import SITES, simulate_site
 from ..version import __version__
 from ..writers import write_site
-from .plan import SIMULATED_SITES, claim, describe, merged, survey
+from .plan import SIMULATED_SITES, describe, merged, survey, taken
 from .pool import finished
 from .protocols import STANDARD, Protocol
 from .results import Results
@@ -109,24 +109,24 @@ def benchmark(
     if strange := set(options or {}) - set(chosen):
         raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
     asked = [str(Protocol.parse(p)) for p in protocols]
-    claim(results, bool(sites), overwrite)
-    paths = [Path(p) for p in sites] or _simulated(results, size, report)
-    config = {
-        "version": __version__,
-        "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "max_days": max_days,
-        "tile": tile,
-        "sites": survey(paths, targets, asked, max_dates, max_days),
-        "methods": chosen,
-        "protocols": asked,
-    }
-    config = merged(results, config)
-    results.configure(config)
-    keep_windows(results, config, report)
-    run_missing(results, config, report, keep=keep, jobs=jobs)
-    table = results.collect()
-    table.attrs["failures"] = len(results.failures())
-    return table
+    with taken(results, sites, overwrite):
+        paths = [Path(p) for p in sites] or _simulated(results, size, report)
+        config = {
+            "version": __version__,
+            "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "max_days": max_days,
+            "tile": tile,
+            "sites": survey(paths, targets, asked, max_dates, max_days),
+            "methods": chosen,
+            "protocols": asked,
+        }
+        config = merged(results, config)
+        results.configure(config)
+        keep_windows(results, config, report)
+        run_missing(results, config, report, keep=keep, jobs=jobs)
+        table = results.collect()
+        table.attrs["failures"] = len(results.failures())
+        return table
 
 
 def _simulated(results: Results, size: int, report: Progress) -> list[Path]:

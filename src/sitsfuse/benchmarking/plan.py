@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..core.site import group, pair_of
 from ..errors import InputError
 from ..methods.registry import make_method
 from ..readers import open_site, series_names
+from ..runtime.claims import Kind, check_same, claim
 from ..runtime.files import read_json
 from .protocols import Protocol
 from .results import Results
@@ -27,28 +29,32 @@ SHOWN = 6
 """Most dates per site of which that window is kept."""
 
 
-def claim(results: Results, foreign: bool, overwrite: bool) -> None:
-    """Make sure that the folder is ours, or empty; empty it on request, of simulated sites too unless others are given.
-
-    Raises
-    ------
-    InputError
-        If it holds something else.
+def taken(results: Results, sites: Sequence[str | Path], overwrite: bool) -> AbstractContextManager[bool]:
+    """Keep the folder to this run: one of ours, or empty; emptied on request, of simulated sites too unless others are
+    given. See :func:`~sitsfuse.runtime.claims.claim`.
     """
-    path = results.path
-    if path.exists() and not path.is_dir():
-        raise InputError(path, "is not a folder", "choose another name")
-    if not path.exists() or not any(path.iterdir()):
-        return
-    made = (path / SIMULATED_SITES).is_file()
-    if not made and not {"sites", "methods", "protocols"} <= {*read_json(path / "benchmark.json")}:
-        raise InputError(path, "exists and holds no benchmark", "choose another folder")
-    if overwrite:
-        # The configuration last: without it, what is left could not be told from foreign files.
-        for name in ("parts", "samples", "predictions", "work", *(("sites",) if made and not foreign else ())):
-            shutil.rmtree(path / name, ignore_errors=True)
-        for name in ("metrics.parquet", "benchmark.json"):
-            (path / name).unlink(missing_ok=True)
+    foreign = bool(sites)
+    # Sites that a benchmark has simulated may be given to another one.
+    apart = [s for s in sites if Path(s).resolve().parent != (results.path / "sites").resolve()]
+    kind = Kind("`sitsfuse benchmark`", _recorded, lambda path: _clear(path, foreign), shared=True)
+    return claim(results.path, kind, {}, overwrite, apart)
+
+
+def _recorded(path: Path) -> dict[str, Any] | None:
+    """Nothing to compare yet: a later run may add to an earlier one, which :func:`merged` judges."""
+    ours = (path / SIMULATED_SITES).is_file() or {"sites", "methods", "protocols"} <= {
+        *read_json(path / "benchmark.json")
+    }
+    return {} if ours else None
+
+
+def _clear(path: Path, foreign: bool) -> None:
+    """Remove the results; the configuration last: without it, what is left could not be told from foreign files."""
+    simulated = (path / SIMULATED_SITES).is_file() and not foreign
+    for name in ("parts", "samples", "predictions", "work", *(("sites",) if simulated else ())):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in ("metrics.parquet", "benchmark.json"):
+        (path / name).unlink(missing_ok=True)
 
 
 def describe(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -139,12 +145,11 @@ def merged(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
     if not (results.path / "benchmark.json").is_file():
         return dict(config)
     old = results.config
-    for key in ("version", "max_days", "tile"):
-        _check_same(results.path, key, old.get(key), config[key])
+    there, wanted = _lasting(old), _lasting(config)
     for kind in ("sites", "methods"):
-        for name, value in config[kind].items():
-            if name in old[kind]:
-                _check_same(results.path, name, _lasting(old[kind][name]), _lasting(value))
+        both = there[kind].keys() & wanted[kind].keys()
+        there[kind], wanted[kind] = ({n: c[kind][n] for n in both} for c in (there, wanted))
+    check_same(results.path, there, wanted)
     sites = {**old["sites"], **config["sites"]}
     for name, site in sites.items():
         before = old["sites"].get(name, {}).get("targets", {})
@@ -161,20 +166,12 @@ def merged(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lasting(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a site or method may not change between two runs."""
-    return {k: v for k, v in entry.items() if k not in ("path", "targets", "shown")} | {
-        f"dates of {t}": e["dates"] for t, e in entry.get("targets", {}).items()
-    }
+def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change between two runs over one folder, of what both hold."""
+    fixed = {key: config.get(key) for key in ("version", "max_days", "tile")}
+    return {**fixed, "sites": {n: _site(s) for n, s in config["sites"].items()}, "methods": dict(config["methods"])}
 
 
-def _check_same(path: Path, what: str, there: Any, wanted: Any) -> None:
-    if isinstance(there, Mapping) and isinstance(wanted, Mapping):
-        for key in sorted({*there} & {*wanted}):
-            _check_same(path, f"{key} of {what}", there[key], wanted[key])
-    elif there != wanted:
-        raise InputError(
-            path,
-            f"holds another benchmark ({what} is {there} there, {wanted} here)",
-            "choose another folder or `overwrite=True`",
-        )
+def _site(site: Mapping[str, Any]) -> dict[str, Any]:
+    own = {k: v for k, v in site.items() if k not in ("path", "targets", "shown")}
+    return own | {"dates": {t: e["dates"] for t, e in site["targets"].items()}}

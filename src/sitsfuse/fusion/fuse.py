@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +141,16 @@ def fuse(
         tile=tile,
         config=configuration_of(tree, chosen, times) | {"left_out_guides": left_out},
     )
-    output = _output(out, layout, format, int16, overwrite, scheduler)
-    threads.bound()
-    try:
-        with open_pool(workers, scheduler) as pool:
-            Run(tree, chosen, output, pool, report, on_fit or _ignore).go()
-    except InputError:
-        # The user mends input or options and comes back, maybe with another configuration.
-        output.withdraw()
-        raise
-    output.close()
+    with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree)) as output:
+        threads.bound()
+        try:
+            with open_pool(workers, scheduler) as pool:
+                Run(tree, chosen, output, pool, report, on_fit or _ignore).go()
+        except InputError:
+            # The user mends input or options and comes back, maybe with another configuration.
+            output.withdraw()
+            raise
+        output.close()
     return output.series if isinstance(output, MemoryOutput) else Path(str(out))
 
 
@@ -197,13 +198,26 @@ def _source(series: xr.Dataset, role: str) -> str:
     return str(series.attrs.get("source", role))
 
 
+def _sources(site: xr.DataTree) -> list[str]:
+    """Where the series of a site lie, as far as they lie somewhere."""
+    return [str(node.attrs["source"]) for node in site.children.values() if "source" in node.attrs]
+
+
+@contextmanager
 def _output(
-    out: str | Path | None, layout: Layout, kind: str, int16: bool, overwrite: bool, scheduler: str | None
-) -> MemoryOutput | ZarrOutput | CogOutput:
+    out: str | Path | None,
+    layout: Layout,
+    kind: str,
+    int16: bool,
+    overwrite: bool,
+    scheduler: str | None,
+    inputs: Sequence[str],
+) -> Iterator[MemoryOutput | ZarrOutput | CogOutput]:
     if out is None:
         if scheduler is not None:
             raise InputError("`scheduler`", "its workers cannot write into this process", "give `out`")
-        return MemoryOutput(layout)
+        yield MemoryOutput(layout)
+        return
     disk = ZarrOutput(Path(out), layout) if kind == "zarr" else CogOutput(Path(out), layout, int16)
-    disk.open(overwrite)
-    return disk
+    with disk.claimed(overwrite, inputs):
+        yield disk

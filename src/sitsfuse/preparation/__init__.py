@@ -17,7 +17,7 @@ from .config import PrepareConfig, changed, make_config, read_config
 from .harmonizing import harmonize, near_pairs
 from .placing import register
 from .record import checkerboard, record
-from .state import begin
+from .state import State, begin
 from .survey import Survey, survey
 from .writing import write_images
 
@@ -96,21 +96,27 @@ def prepare(
         attrs: dict[str, Any] = {"name": config.name or out.resolve().name.removesuffix(".zarr")}
         attrs |= {k: v for k in ("landscape", "location") if (v := getattr(config, k))}
         attrs["ratio"] = abs(found.lr_box.affine.a / found.hr_box.affine.a)
-        state = begin(out, _fixed(config, found), attrs, overwrite)
-        pairs = near_pairs(found, config.harmonization.max_days, config.harmonization.wider_days)
-        targets = {id(c.image) for c in found.of("target")}
-        others = [image for image, _ in pairs if id(image.image) not in targets]
-        placed = register(config, found, state, others, report)
-        radiometry = harmonize(config, found, pairs, placed, report)
-        failed = write_images(
-            config, found, placed, radiometry, state, report, workers or min(WORKERS, default_workers())
-        )
-        done = record(config, found, placed, radiometry, state, [*found.problems, *failed.values()], attrs)
-        samples = {**radiometry.samples, **checkerboard(found, placed, radiometry, failed)}
-    consolidate(out)
-    write_json(out / "prepare.json", plain(done))
-    prepare_page(done, samples, out / "prepare.html")
+        inputs = [s.path for s in (config.guide, config.target, config.reference) if s is not None]
+        with begin(out, _fixed(config, found), attrs, overwrite, inputs) as state:
+            done, samples = _made(config, found, state, attrs, report, workers or min(WORKERS, default_workers()))
+            consolidate(out)
+            write_json(out / "prepare.json", plain(done))
+            prepare_page(done, samples, out / "prepare.html")
     return done
+
+
+def _made(
+    config: PrepareConfig, found: Survey, state: State, attrs: dict[str, Any], report: Progress, workers: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Register, harmonise and write; the record of it, and samples for the page."""
+    pairs = near_pairs(found, config.harmonization.max_days, config.harmonization.wider_days)
+    targets = {id(c.image) for c in found.of("target")}
+    others = [image for image, _ in pairs if id(image.image) not in targets]
+    placed = register(config, found, state, others, report)
+    radiometry = harmonize(config, found, pairs, placed, report)
+    failed = write_images(config, found, placed, radiometry, state, report, workers)
+    done = record(config, found, placed, radiometry, state, [*found.problems, *failed.values()], attrs)
+    return done, {**radiometry.samples, **checkerboard(found, placed, radiometry, failed)}
 
 
 def _fixed(config: PrepareConfig, found: Survey) -> dict[str, Any]:

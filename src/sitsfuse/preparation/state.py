@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zarr
 
-from ..errors import InputError
+from ..runtime.claims import Kind, claim, read_record
 from ..runtime.files import STATE, read_json, write_json, writing
 
 
@@ -38,8 +40,11 @@ class State:
         write_json(self._place(kind, name), record)
 
 
-def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: bool) -> State:
-    """Make or reopen the site.
+@contextmanager
+def begin(
+    site: Path, fixed: Mapping[str, Any], attrs: Mapping[str, Any], overwrite: bool, inputs: Iterable[Path]
+) -> Iterator[State]:
+    """Make or reopen the site, and keep other runs out of it.
 
     Parameters
     ----------
@@ -50,36 +55,38 @@ def begin(site: Path, fixed: dict[str, Any], attrs: dict[str, Any], overwrite: b
     attrs
         Attributes of a new site.
     overwrite
-        Whether to replace what is there.
+        Whether to replace a site of another configuration; what `prepare` has not made stays.
+    inputs
+        Paths that are read, of which none may be the site.
 
     Raises
     ------
     InputError
-        If something else is there, or a site of another configuration and ``overwrite`` is false.
+        If the place is taken, see :func:`~sitsfuse.runtime.claims.claim`.
     """
-    state = State(site)
-    marker = site / STATE / "run.json"
-    there = read_json(marker)
-    busy = site.exists() and (not site.is_dir() or any(site.iterdir()))
-    if busy and not there and not (site / "zarr.json").is_file():
-        raise InputError(site, "exists and is not a site", "choose another place or remove it yourself")
-    if busy and not overwrite:
-        if not there:
-            raise InputError(
-                site, "exists and was not made by `sitsfuse prepare`", "choose another place or `overwrite=True`"
-            )
-        changed = [k for k in sorted({*there, *fixed}) if there.get(k) != fixed.get(k)]
-        if not changed:
-            return state
-        raise InputError(
-            site,
-            f"was prepared with another {', '.join(changed)}",
-            "choose another place or start anew with `overwrite=True`",
-        )
+    with claim(site, SITE, fixed, overwrite, inputs) as resumed:
+        # First, lest a run that is killed in between leaves a store that is nobody's.
+        if not resumed:
+            write_json(site / MARKER, fixed)
+        if not (site / "zarr.json").is_file():
+            with writing(site):
+                zarr.create_group(site, attributes=dict(attrs), zarr_format=3)
+        yield State(site)
+
+
+def _clear(site: Path) -> None:
+    """Remove a site; last what tells whose the rest is."""
     with writing(site):
-        if site.exists():
-            shutil.rmtree(site)
-        site.mkdir(parents=True)
-        zarr.create_group(site, attributes=attrs, zarr_format=3)
-    write_json(marker, fixed)
-    return state
+        for name in (*PARTS, "prepare.json", "prepare.html", "zarr.json", STATE):
+            place = site / name
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
+
+
+PARTS = ("guide", "target", "reference")
+"""Groups of a site."""
+MARKER = f"{STATE}/run.json"
+"""What tells that `prepare` has made a site, and of what."""
+SITE = Kind("`sitsfuse prepare`", lambda site: read_record(site / MARKER), _clear, shared=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from ..benchmarking import run_missing
-from ..benchmarking.plan import claim, describe, merged, survey
+from ..benchmarking.plan import describe, merged, survey, taken
 from ..benchmarking.protocols import STANDARD, Protocol, withhold
 from ..benchmarking.results import Results, Unit
 from ..benchmarking.windows import opened
@@ -27,6 +26,7 @@ from ..core.site import group
 from ..errors import InputError
 from ..fusion.fuse import TILE
 from ..runtime.progress import Progress, silent
+from ..version import __version__
 from .disturbances import VARIANTS, Disturbance
 from .sites import RATIO, RATIOS, SCALE, SCALES, derived, simulated
 
@@ -105,40 +105,40 @@ def study(
     if strange := set(options or {}) - set(chosen):
         raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
     used = _variants(kind, variants)
-    claim(results, any(Path(s).exists() for s in sites), overwrite)
     paths = [Path(s) for s in sites if Path(s).exists()]
-    names = [str(s).lower() for s in sites if not Path(s).exists()] or ([] if sites else list(DEFAULT_SITES))
-    simulations = simulated(results.path, kind, names, size, report) if names else []
-    about: dict[str, Any] = {"kind": kind, "seeds": seeds, "bases": {}, "levels": {}}
-    if kind in (RATIO, SCALE):
-        tried = tuple(levels or (RATIOS if kind == RATIO else SCALES))
-        copied = paths if kind == RATIO else [*paths, *simulations]
-        made = derived(kind, copied, tried, results.path, report)
-        about["bases"] = {p.name.removesuffix(".zarr"): list(of) for p, of in made.items()}
-        about["levels"] = {kind: list(tried)}
-        held = [*made, *(simulations if kind == RATIO else [])]
-        asked = [STANDARD]
-    else:
-        held = [*paths, *simulations]
-        shortest = max((_revisit(p) for p in held), default=0.0) if kind == "revisit" else 0.0
-        about["levels"] = {v: _levels(v, levels, shortest) for v in used}
-        asked = [str(d) for v in used for d in _disturbances(v, about["levels"][v], seeds)]
-    config = {
-        "version": importlib.metadata.version("sitsfuse"),
-        "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "max_days": max_days,
-        "tile": tile,
-        # Of hundreds of disturbances no images are kept to be looked at.
-        "sites": {n: s | {"shown": []} for n, s in survey(held, None, [], max_dates, max_days).items()},
-        "methods": chosen,
-        "protocols": asked,
-    }
-    config = merged(results, config) | {"study": about}
-    results.configure(config)
-    run_missing(results, config, report, jobs=jobs, see=seen)
-    table = results.collect()
-    table.attrs["failures"] = len(results.failures())
-    return table
+    with taken(results, paths, overwrite):
+        names = [str(s).lower() for s in sites if not Path(s).exists()] or ([] if sites else list(DEFAULT_SITES))
+        simulations = simulated(results.path, kind, names, size, report) if names else []
+        about: dict[str, Any] = {"kind": kind, "seeds": seeds, "bases": {}, "levels": {}}
+        if kind in (RATIO, SCALE):
+            tried = tuple(levels or (RATIOS if kind == RATIO else SCALES))
+            copied = paths if kind == RATIO else [*paths, *simulations]
+            made = derived(kind, copied, tried, results.path, report)
+            about["bases"] = {p.name.removesuffix(".zarr"): list(of) for p, of in made.items()}
+            about["levels"] = {kind: list(tried)}
+            held = [*made, *(simulations if kind == RATIO else [])]
+            asked = [STANDARD]
+        else:
+            held = [*paths, *simulations]
+            shortest = max((_revisit(p) for p in held), default=0.0) if kind == "revisit" else 0.0
+            about["levels"] = {v: _levels(v, levels, shortest) for v in used}
+            asked = [str(d) for v in used for d in _disturbances(v, about["levels"][v], seeds)]
+        config = {
+            "version": __version__,
+            "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "max_days": max_days,
+            "tile": tile,
+            # Of hundreds of disturbances no images are kept to be looked at.
+            "sites": {n: s | {"shown": []} for n, s in survey(held, None, [], max_dates, max_days).items()},
+            "methods": chosen,
+            "protocols": asked,
+        }
+        config = merged(results, config) | {"study": about}
+        results.configure(config)
+        run_missing(results, config, report, jobs=jobs, see=seen)
+        table = results.collect()
+        table.attrs["failures"] = len(results.failures())
+        return table
 
 
 def seen(path: str, unit: Unit, date: np.datetime64, answer: np.datetime64) -> xr.DataTree:

@@ -28,7 +28,7 @@ from odc.geo.geobox import GeoBox
 from ..core.checks import check
 from ..core.series import geobox, make_series
 from ..errors import InputError
-from ..runtime.files import beside, jsonable, writing
+from ..runtime.files import beside, jsonable, read_json, writing
 
 # Once for the process: `warnings.catch_warnings` is not safe where several threads create series.
 warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
@@ -292,6 +292,19 @@ def _check_place(path: Path, overwrite: bool) -> None:
         raise InputError(path, "exists", "choose another place or `overwrite=True`")
     if not (path / "zarr.json").is_file():
         raise InputError(path, "is not a Zarr store and is not deleted", "choose another place or remove it yourself")
+    with writing(path):
+        foreign = sorted(p.name for p in path.iterdir() if not _is_ours(p))
+    if foreign:
+        what = f"holds {foreign[0]}, which is not of a series or a site, and is not deleted"
+        raise InputError(path, what, "choose another place, or move it elsewhere")
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether something in a store is what is written here: metadata, an array, or a series of a site."""
+    if place.name == "zarr.json":
+        return True
+    role = place.name in ("guide", "reference") or place.name.startswith("target")
+    return (place / "zarr.json").is_file() and (role or read_json(place / "zarr.json").get("node_type") == "array")
 
 
 def _clear_place(path: Path) -> None:

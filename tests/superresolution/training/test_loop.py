@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 from sitsfuse.errors import InputError
 from sitsfuse.superresolution.card import Architecture, Normalisation
 from sitsfuse.superresolution.training import STATE, TrainingConfig
-from sitsfuse.superresolution.training.config import changed
-from sitsfuse.superresolution.training.loop import CHECKPOINT, Loss, _precision, train_network
+from sitsfuse.superresolution.training.checkpoint import CHECKPOINT
+from sitsfuse.superresolution.training.loop import Loss, _precision, train_network
 from sitsfuse.superresolution.training.pairs import Degradation, Image, Pairs
 from tests.helpers.short_training import STEPS, TINY, Killed, killer, quick  # noqa: F401
 
@@ -55,7 +55,7 @@ def test_every_step_has_a_rate(steps):
     ],
 )
 def test_options_that_make_no_sense(option, value):
-    with pytest.raises(InputError, match=f"^option {option!r}: .* is not usable; give") as error:
+    with pytest.raises(InputError, match=f"^{option}: .* is not usable; give") as error:
         TrainingConfig(**{option: value})
     assert "\n" not in str(error.value)
 
@@ -263,17 +263,10 @@ def test_other_options_over_a_half_trained_folder(tmp_path):
     with pytest.raises(Killed):
         run(state, report=killer("training", 3))
     before = (state / CHECKPOINT).read_bytes()
-    message = "model: holds a training begun with other steps, rate; give --overwrite to start anew, or another -o"
+    message = r"model: holds the output of another configuration \(steps is \d+ there and 30 here\); .*overwrite=True"
     with pytest.raises(InputError, match=message):
         run(state, steps=30, rate=1e-4)
     assert (state / CHECKPOINT).read_bytes() == before
-
-
-def test_what_tells_two_trainings_apart():
-    record = {"steps": 3, "images": 7, "images_sha256": "ab", "device": "cpu"}
-    assert changed(record, record | {"device": "cuda"}) == []
-    assert changed(record, record | {"images_sha256": "cd"}) == ["images"]
-    assert changed(record, record | {"steps": 4, "images_sha256": "cd", "rate": 0.1}) == ["steps", "rate"]
 
 
 def _cut(path):
@@ -306,7 +299,7 @@ def test_a_damaged_checkpoint(tmp_path, damage):
     with pytest.raises(Killed):
         run(tmp_path, report=killer("training", 3))
     damage(tmp_path / CHECKPOINT)
-    with pytest.raises(InputError, match=f"{CHECKPOINT}: is damaged .*give --overwrite") as error:
+    with pytest.raises(InputError, match=f"{CHECKPOINT}: is damaged .*give overwrite=True") as error:
         run(tmp_path)
     assert "\n" not in str(error.value)
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +17,8 @@ import xarray as xr
 
 from ...core.grid import Window
 from ...errors import InputError
-from ...runtime.files import STATE, read_json, write_json
+from ...runtime.claims import Kind, claim, read_record
+from ...runtime.files import STATE, read_json, write_json, writing
 from ...writers import write_region
 from .layout import Layout, counts
 
@@ -40,36 +41,23 @@ class DiskOutput(ABC):
         """The date as it stands in file names."""
         return str(self.layout.times[date])[:10].replace("-", "")
 
-    def open(self, overwrite: bool) -> None:
-        """Start a run, or resume one of the same configuration.
+    @contextlib.contextmanager
+    def claimed(self, overwrite: bool, inputs: Iterable[str | Path] = ()) -> Iterator[None]:
+        """Start a run, or resume one of the same configuration; the place is its alone until the end.
 
         Raises
         ------
         InputError
-            If the place is taken by something else or by a run of another configuration, or cannot be written.
+            If the place is taken, see :func:`~sitsfuse.runtime.claims.claim`, or cannot be written.
         """
-        same = self._fixed()
-        known = self.state("run.json")
-        try:
-            cleared = overwrite and known.is_file()
-            if cleared:
-                _clear(self.path)
-            elif known.is_file():
-                self._check_same(json.loads(known.read_text()), same)
+        kind = Kind("`sitsfuse fuse`", _configured, clear, shared=self.shares_folder)
+        with claim(self.path, kind, fixed := self._fixed(), overwrite, inputs) as resumed:
+            if resumed:
                 self._sweep()
-                return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # The folder of the state alone: a run that was killed before it had written its configuration.
-            taken = self.path.exists() and (not self.path.is_dir() or any(p.name != STATE for p in self.path.iterdir()))
-            if taken and not (cleared and self.shares_folder):
-                raise InputError(self.path, "exists and is not an output of `sitsfuse fuse`", "choose another output")
-            self._create(same)
-        except OSError as error:
-            raise InputError(
-                self.path, f"cannot be written ({error.strerror or error})", "choose another output"
-            ) from error
-        except ValueError as error:
-            raise InputError(known, "is damaged", "start anew with `overwrite=True`") from error
+            else:
+                with writing(self.path):
+                    self._create(fixed)
+            yield
 
     def done(self, date: int) -> dict[int, dict[str, int]]:
         """Tiles whose marker is there."""
@@ -107,7 +95,7 @@ class DiskOutput(ABC):
         if any(self.state("tiles").rglob("*.json")) or any(self.path.glob("*.tif")):
             return
         with contextlib.suppress(OSError):  # an error is on its way to the user already
-            _clear(self.path)
+            clear(self.path)
             self.path.rmdir()
 
     @abstractmethod
@@ -126,19 +114,12 @@ class DiskOutput(ABC):
     def _store(self, date: int) -> tuple[Path, int]:
         """The Zarr series that holds a date, and its place in it."""
 
-    def _check_same(self, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        wanted = json.loads(json.dumps(wanted))
-        for key in sorted({*there, *wanted}):
-            if there.get(key) != wanted.get(key):
-                raise InputError(
-                    self.path,
-                    f"holds the output of another configuration ({key} is {_short(there.get(key))} there "
-                    f"and {_short(wanted.get(key))} here)",
-                    "choose another output or `overwrite=True`",
-                )
+
+def _configured(path: Path) -> Mapping[str, Any] | None:
+    return read_record(path / STATE / "run.json")
 
 
-def _clear(path: Path) -> None:
+def clear(path: Path) -> None:
     """Remove an output of either kind, and nothing that is not of it."""
     if (path / "zarr.json").is_file():
         for child in path.iterdir():
@@ -179,8 +160,3 @@ def read_records(path: Path) -> dict[str, dict[str, Any]]:
 def named(base: Path, suffix: str) -> Path:
     """The GeoTIFF of a date: its image, or with a suffix what goes with it."""
     return base.with_name(f"{base.name}{suffix}.tif")
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

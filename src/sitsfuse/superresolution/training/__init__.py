@@ -21,12 +21,14 @@ import xarray as xr
 
 from ...core.options import altered
 from ...errors import InputError, missing_extra
+from ...runtime.claims import Kind, check_ours, claim
 from ...runtime.files import jsonable, writing
 from ...runtime.progress import Progress, silent
 from ...version import __version__
 from ..card import CARD, ONNX, WEIGHTS, Architecture, Card, Normalisation, read_card, write_card
+from .checkpoint import CHECKPOINT, record_of
 from .collection import Collection
-from .config import TrainingConfig, changed
+from .config import TrainingConfig
 from .curve import draw_training
 from .images import BANDS, Source, collect
 from .pairs import Degradation, Pairs, patch_side
@@ -124,38 +126,43 @@ def train(
     folder = Path(out)
     options = altered(config or TrainingConfig(), changes, "a training")
     options = dataclasses.replace(options, device=pick_device(options.device))
-    _check_place(folder)
+    kind = _kind({"name": name, "licence": licence})
+    check_ours(folder, kind, overwrite)
     given = [sources] if isinstance(sources, str | Path | xr.DataTree | xr.Dataset) else list(sources)
     report("reading", 0, 1)
     images = collect(given, factor, target, bands, int(options.pixels * 1e6), options.patch, options.seed)
     report("reading", 1, 1)
     record = _record(options, images)
-    wanted = record if name is None else record | {"name": name}
-    if not overwrite and _done(folder, wanted | {"licence": licence}):
-        return folder
     norm, shape = _network(images, options)
     pairs, held = _pairs(images, options, norm)
-    if overwrite:
-        _clear(folder)
-    trained = train_network(shape, pairs, held, options, record, folder / STATE, report)
-    report("finishing", 0, 1)
-    card = Card(
-        name=name or folder.resolve().name,
-        bands=images.bands,
-        factor=images.factor,
-        grid=shape.grid,
-        halo=REACH + norm.context,
-        output="details",
-        normalisation=norm,
-        architecture=shape,
-        training_data=images.data,
-        licence=licence,
-        created=datetime.datetime.now(datetime.UTC).date(),
-        training=record | {"stopped": trained.stopped, "sitsfuse": __version__},
-    )
-    _write(folder, card, images, trained)
-    report("finishing", 1, 1)
+    with claim(folder, kind, record | {"name": name, "licence": licence}, overwrite, _paths(given)) as resumed:
+        if resumed and all((folder / file).is_file() for file in FILES):
+            # Here, too, the run before may have been killed.
+            shutil.rmtree(folder / STATE, ignore_errors=True)
+            return folder
+        trained = train_network(shape, pairs, held, options, record, folder / STATE, report)
+        report("finishing", 0, 1)
+        card = Card(
+            name=name or folder.resolve().name,
+            bands=images.bands,
+            factor=images.factor,
+            grid=shape.grid,
+            halo=REACH + norm.context,
+            output="details",
+            normalisation=norm,
+            architecture=shape,
+            training_data=images.data,
+            licence=licence,
+            created=datetime.datetime.now(datetime.UTC).date(),
+            training=record | {"stopped": trained.stopped, "sitsfuse": __version__},
+        )
+        _write(folder, card, images, trained)
+        report("finishing", 1, 1)
     return folder
+
+
+def _paths(sources: Sequence[Source]) -> list[str | Path]:
+    return [s for s in sources if isinstance(s, str | Path)]
 
 
 def _record(options: TrainingConfig, images: Collection) -> dict[str, Any]:
@@ -164,38 +171,18 @@ def _record(options: TrainingConfig, images: Collection) -> dict[str, Any]:
     return jsonable(dataclasses.asdict(options) | {"factor": images.factor, "mtf_held_out": images.mtf} | count)
 
 
-def _check_place(folder: Path) -> None:
-    """Raise :class:`InputError` where there is something else than a model, or a part of one."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(folder, "is not a folder", "give a new or empty folder")
-    with writing(folder):
-        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    if others and not (folder / CARD).is_file() and not (folder / STATE).is_dir():
-        raise InputError(folder, f"holds other files ({others[0]})", "give a new or empty folder")
+def _kind(own: Mapping[str, Any]) -> Kind:
+    """A model's folder; ``own`` is what is asked of its card beside the training. Without a name any will do."""
 
+    def recorded(folder: Path) -> dict[str, Any] | None:
+        checkpoint = folder / STATE / CHECKPOINT
+        if (folder / CARD).is_file():
+            card = read_card(folder)
+            return card.training | {"licence": card.licence, "name": card.name if own["name"] else None}
+        return record_of(checkpoint) | dict(own) if checkpoint.is_file() else None
 
-def _done(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the model is there already.
-
-    Raises
-    ------
-    InputError
-        If another model is there.
-    """
-    if not (folder / CARD).is_file():
-        return False
-    card = read_card(folder)
-    if other := changed(card.training | {"name": card.name, "licence": card.licence}, record):
-        raise InputError(
-            folder, f"holds a model trained with other {', '.join(other)}", "give `overwrite=True` or another `out`"
-        )
-    whole = all((folder / file).is_file() for file in FILES)
-    if whole:
-        # Here, too, the run before may have been killed.
-        shutil.rmtree(folder / STATE, ignore_errors=True)
-    return whole
+    # Elsewhere a training may go on, if not to the last bit.
+    return Kind("`sitsfuse train`", recorded, _clear, True, (STATE,), ("device", "stopped", "sitsfuse"))
 
 
 def _clear(folder: Path) -> None:

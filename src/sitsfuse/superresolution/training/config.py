@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -83,13 +82,3 @@ class TrainingConfig:
         cycle = max(i for i in range(CYCLES) if edges[i] <= step)
         share = (step - edges[cycle]) / max(1, edges[cycle + 1] - edges[cycle])
         return self.rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def changed(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of what an earlier training had otherwise, from the records of both: options, or else the images.
-
-    The device does not count: elsewhere a training may go on, if not to the last bit.
-    """
-    other = [name for name in now if name != "device" and there.get(name) != now[name]]
-    # Some options decide on the images, too.
-    return [name for name in other if not name.startswith("images")] or ["images"] * bool(other)

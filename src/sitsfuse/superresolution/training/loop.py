@@ -19,13 +19,15 @@ from safetensors.torch import save_file
 from ...core.grid import Axis
 from ...errors import InputError
 from ...operators.matrices import up_matrix
+from ...runtime.claims import check_same
 from ...runtime.files import writing
 from ...runtime.progress import Progress
 from ...runtime.threads import all_cores
 from ..card import Architecture
 from ..model import finer
 from ..network import CARN
-from .config import TrainingConfig, changed
+from .checkpoint import CHECKPOINT, progress_of
+from .config import TrainingConfig
 from .pairs import Batch, Pairs
 
 CHECKS = 28
@@ -34,8 +36,6 @@ HELD = 4
 """Batches of validation patches."""
 LARGEST_GRADIENT = 1.0
 """Norm at which gradients are cut: a patch with a missed cloud must not throw the network off."""
-CHECKPOINT = "checkpoint.safetensors"
-"""Name of the file in the state's folder."""
 ANEW = "give `overwrite=True` to start anew"
 
 
@@ -202,13 +202,10 @@ class _Run:
         if not self.path.exists():
             return
         try:
+            progress = progress_of(self.path)
+            check_same(self.path.parent.parent, progress["record"], self.record, ("device",))
             with safe_open(self.path, "pt") as file:
-                progress = json.loads((file.metadata() or {})["progress"])
-                names = file.keys()
-                state = {name: file.get_tensor(name) for name in names}
-            if other := changed(progress["record"], self.record):
-                what = f"holds a training begun with other {', '.join(other)}"
-                raise InputError(self.path.parent.parent, what, f"{ANEW}, or another `out`")
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             self.network.load_state_dict(_under("network/", state))
             adam = self.optimiser.state_dict()
             parts = _under("adam/", state)
