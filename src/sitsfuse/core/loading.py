@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import numpy.typing as npt
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from dask.base import is_dask_collection
 
-from .arrays import Times
+from .arrays import BoolArray, FloatArray, Times
 from .dates import index_of
 from .grid import Window
 from .series import with_date
@@ -49,13 +50,34 @@ def _position(series: xr.Dataset, time: np.datetime64) -> int | None:
     return int(exact[0]) if exact.size else index_of(series, time)
 
 
-def finite_image(
-    image: xr.Dataset, window: Window | None = None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Values (band, y, x) of one date and where all of its bands are valid and finite (y, x), perhaps of a window."""
+def load_image(
+    image: xr.Dataset, window: Window | None = None, bands: Sequence[str] | None = None
+) -> tuple[FloatArray, BoolArray]:
+    """Load the image of one date, on the calling thread.
+
+    Parameters
+    ----------
+    image
+        A series at one date, lazy or not.
+    window
+        Rows and columns; by default all.
+    bands
+        Bands, in that order; by default all.
+
+    Returns
+    -------
+    values
+        (band, y, x) float32.
+    valid
+        (y, x) bool, where all of these bands are valid and finite.
+    """
     part = image[["reflectance", "valid"]]
     if window is not None:
         part = part.isel(y=window[0], x=window[1])
+    if bands is not None:
+        have = [str(b) for b in part["band"].values]
+        part = part.isel(band=[have.index(b) for b in bands])
+    part = part.transpose(..., "y", "x")
     loaded = part.compute(scheduler="synchronous") if is_dask_collection(part) else part.compute()
-    values, valid = loaded["reflectance"].values, loaded["valid"].values
+    values, valid = loaded["reflectance"].transpose("band", "y", "x").values, loaded["valid"].values
     return values, valid & np.isfinite(values).all(axis=0)

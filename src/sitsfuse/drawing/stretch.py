@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from ..core.arrays import BoolArray, FloatArray
+from ..core.arrays import FloatArray
 from ..core.grid import Window
+from ..core.loading import load_image
 
 COLOURS = (("red", "green", "blue"), ("nir", "red", "green"), ("swir16", "nir", "red"))
 """Bands that make a colour image, the first that are there."""
@@ -40,7 +41,7 @@ class Stretch:
         names = [str(b) for b in image["band"].values]
         chosen = next((c for c in COLOURS if set(c) <= set(names)), names[:1])
         bands = tuple(names.index(c) for c in chosen)
-        values, valid = _arrays(image)
+        values, valid = load_image(image)
         seen = values[np.array(bands)][:, valid]
         if not seen.size:
             return cls(bands, np.zeros(len(bands), np.float32), np.ones(len(bands), np.float32))
@@ -49,7 +50,7 @@ class Stretch:
 
     def __call__(self, image: xr.Dataset) -> FloatArray:
         """(y, x, 4) red, green, blue and opacity, 0–1; invalid pixels are transparent."""
-        values, valid = _arrays(image)
+        values, valid = load_image(image)
         low, high = (a[:, None, None] for a in (self.low, self.high))
         scaled = np.clip((values[np.array(self.bands)] - low) / (high - low), 0, 1) ** np.float32(GAMMA)
         channels = np.broadcast_to(np.where(valid, scaled, 0), (3, *valid.shape))
@@ -58,7 +59,7 @@ class Stretch:
 
 def absolute_error(prediction: xr.Dataset, truth: xr.Dataset) -> FloatArray:
     """(y, x) mean over the bands of abs(prediction - truth); NaN where either is invalid."""
-    (ours, ok), (theirs, known) = _arrays(prediction), _arrays(truth)
+    (ours, ok), (theirs, known) = load_image(prediction), load_image(truth)
     error = np.abs(ours - theirs).mean(axis=0)
     return np.where(ok & known, error, np.float32(np.nan)).astype(np.float32)
 
@@ -73,7 +74,7 @@ def busiest(image: xr.Dataset, share: float = ZOOM) -> Window:
     share
         Side of the window as a share of the image's shorter side.
     """
-    values, valid = _arrays(image)
+    values, valid = load_image(image)
     rows, cols = valid.shape
     side = max(2, round(share * min(rows, cols)))
     edges = np.zeros(valid.shape, np.float32)
@@ -87,9 +88,3 @@ def busiest(image: xr.Dataset, share: float = ZOOM) -> Window:
     top = min(max(int(y) - side // 2, 0), rows - side)
     left = min(max(int(x) - side // 2, 0), cols - side)
     return slice(top, top + side), slice(left, left + side)
-
-
-def _arrays(image: xr.Dataset) -> tuple[FloatArray, BoolArray]:
-    """(band, y, x) values and (y, x) where all bands are valid and finite."""
-    values = image["reflectance"].transpose("band", "y", "x").values
-    return values, image["valid"].values & np.isfinite(values).all(axis=0)

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from ..core.arrays import BoolArray, FloatArray
 from ..core.grid import Axis, GridPair, Window
-from ..core.loading import finite_image
+from ..core.loading import load_image
 from ..core.series import geobox, mtf
 from ..operators.matrices import down_halo, down_matrix, separable, up_halo, up_matrix
 from ..operators.updown import MIN_FOOTPRINT, down_by, fill, up_mask
@@ -67,7 +67,7 @@ class Coarse:
         middle = level.astype(np.float32)[:, None, None]
         if any(s.stop <= s.start for s in lr):
             return np.broadcast_to(middle, (len(level), *(s.stop - s.start for s in window)))
-        values, valid = finite_image(self.image, lr)
+        values, valid = load_image(self.image, lr)
         filled = fill(np.where(valid, values - middle, np.float32(0)), valid, FADE)
         operators = (up_matrix(axis.crop(w, s)) for axis, w, s in zip(self._axes, window, lr, strict=True))
         return (separable(filled, *operators) + middle).astype(np.float32, copy=False)
@@ -97,7 +97,7 @@ class Coarse:
             for m in set(self.mtfs)
         }
         degraded, ok = down_by(operators, values, valid, self.mtfs, MIN_FOOTPRINT)
-        truth, there = finite_image(self.image, lr)  # type: ignore[arg-type]
+        truth, there = load_image(self.image, lr)  # type: ignore[arg-type]
         ok &= there
         errors = degraded[:, ok].astype(np.float64) - truth[:, ok]
         return np.array([ok.sum(), there.sum(), *np.square(errors).sum(axis=1)], np.float64)

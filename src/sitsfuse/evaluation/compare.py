@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..core.arrays import BoolArray, F64Array, FloatArray
 from ..core.grid import Window
-from ..core.loading import finite_image
+from ..core.loading import load_image
 from ..metrics import HIGH, LOW, MAPPED, REACH, Masks, Quantiles, measure, spectral_angles
 from ..metrics.frequency import ENOUGH, SIDE, amplitudes, cuts
 from ..metrics.strata import Thresholds, classify, gradient
@@ -51,7 +51,7 @@ def survey(scene: Scene) -> Ground:
     magnitudes, values = Quantiles(), [Quantiles() for _ in scene.names]
 
     def read(window: Window) -> tuple[npt.NDArray[Any], ...]:
-        return (*finite_image(scene.truth, window), scene.clear(window))
+        return (*load_image(scene.truth, window), scene.clear(window))
 
     def work(block: Block) -> F64Array:
         image, valid, clear = block.arrays
@@ -76,7 +76,7 @@ def survey(scene: Scene) -> Ground:
 
 
 def _read(scene: Scene, window: Window) -> tuple[npt.NDArray[Any], ...]:
-    arrays = (*finite_image(scene.image, window), *finite_image(scene.truth, window), scene.clear(window))
+    arrays = (*load_image(scene.image, window), *load_image(scene.truth, window), scene.clear(window))
     if UNCERTAINTY not in scene.image:
         return arrays
     sigma = scene.image[UNCERTAINTY].isel(y=window[0], x=window[1]).compute(scheduler="synchronous")

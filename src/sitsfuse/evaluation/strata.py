@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ..core.grid import Window
-from ..core.loading import finite_image
+from ..core.loading import load_image
 from ..core.tiling import grown
 from ..errors import InputError
 from ..metrics import Quantiles
@@ -51,11 +51,11 @@ def stratify(
         own = block.inner(block.core)
         magnitudes.add(magnitude[own][known[own]])
 
-    for _ in stream(lambda w: finite_image(image, w), collect, shape, side=BLOCK, reach=1, workers=workers):
+    for _ in stream(lambda w: load_image(image, w), collect, shape, side=BLOCK, reach=1, workers=workers):
         pass
     window = window or (slice(0, shape[0]), slice(0, shape[1]))
     outer = grown(window, 1, shape)
-    steep, known = gradient(*finite_image(image, outer), mode)
+    steep, known = gradient(*load_image(image, outer), mode)
     return classify(steep, known, Thresholds.of(magnitudes))[within(window, outer)]
 
 

@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from ..core.arrays import BoolArray, FloatArray
 from ..core.displacement import Displacement
+from ..core.loading import load_image
 from ..core.series import geobox
 from ..operators.warp import nearest, resample, source_window
 from ..readers.products.flags import FLAGS
@@ -128,10 +129,7 @@ class SeriesImage:
         """Compute the window that is needed and resample it."""
         whole = geobox(self.series)
         rows, cols = source_window(whole, box, moved, min(mtf))
-        have = [str(b) for b in self.series["band"].values]
-        part = self.series[["reflectance", "valid"]].isel(time=self.index, y=rows, x=cols).compute()
-        values = part["reflectance"].values[[have.index(b) for b in bands]]
-        valid = part["valid"].values
+        values, valid = load_image(self.series.isel(time=self.index), (rows, cols), bands)
         out = np.empty((len(bands), *box.shape), np.float32)
         ok = np.ones(box.shape, bool)
         for m in dict.fromkeys(mtf):

@@ -327,11 +327,11 @@ def test_holes_of_an_archive(tmp_path):
     ("sources", "options", "message"),
     [
         ([], {}, "training: has no images; give a site"),
-        ([series()], {}, "series: is a series, which has no ratio; give --factor"),
+        ([series()], {}, "series: is a series, which has no ratio; give factor"),
         ([series()], {"factor": 1.0}, "factor: 1 is not above 1"),
         ([series()], {"factor": math.nan}, "factor: nan is not above 1"),
         ([series()], {"factor": math.inf}, "factor: inf is not above 1"),
-        ([site(), site(ratio=4.0, name="there")], {}, "there: has a ratio of 4, and here one of 5; .*--factor"),
+        ([site(), site(ratio=4.0, name="there")], {}, "there: has a ratio of 4, and here one of 5; .*as factor"),
         (
             [site(), site(name="there", bands=("red", "swir16"))],
             {},

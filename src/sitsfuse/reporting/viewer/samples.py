@@ -13,6 +13,7 @@ import xarray as xr
 from ...benchmarking.protocols import STANDARD
 from ...benchmarking.results import Results, Unit
 from ...core.arrays import BoolArray, FloatArray
+from ...core.loading import load_image
 
 Image = tuple[FloatArray, BoolArray]
 """(band, y, x) values, 0 where invalid, and (y, x) where all of them are valid."""
@@ -64,8 +65,7 @@ def predictions_of(
 
 def read(image: xr.Dataset, bands: list[str]) -> Image:
     """Values and mask of an image of one date; invalid values are 0."""
-    values = image["reflectance"].sel(band=bands).transpose("band", "y", "x").values
-    valid = image["valid"].values & np.isfinite(values).all(axis=0)
+    values, valid = load_image(image, bands=bands)
     return np.where(valid, values, np.float32(0)), valid
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ...core.checks import match_bands
 from ...core.grid import Window
-from ...core.loading import read
+from ...core.loading import load_image
 from ...core.series import DEFAULT_MTF, mtf
 from ...core.site import group, pair_of
 from ...errors import InputError
@@ -243,8 +243,7 @@ def _windows(
 
 
 def _image(part: _Part, window: Window) -> Image:
-    block = read(part.place.series.isel(time=[part.time]), window)
-    values, valid = block["reflectance"].values[0], block["valid"].values[0]
+    values, valid = load_image(part.place.series.isel(time=part.time), window)
     return Image(np.where(valid, values, np.float32(0)), valid)
 
 
