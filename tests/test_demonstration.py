@@ -15,7 +15,7 @@ from sitsfuse.errors import InputError
 from sitsfuse.methods import METHODS, find_method, known_methods
 from sitsfuse.readers import open_series
 
-QUICK = {"steps": 5, "folds": 2, "heads": ("linear",), "hidden": (8,)}
+QUICK = {"networks": "never", "folds": 2}
 TINY = {"size": 100, "guides": 4, "targets": 2, "options": {"ddi": QUICK, "carn+ddi": QUICK}}
 
 

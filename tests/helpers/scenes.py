@@ -16,7 +16,7 @@ from sitsfuse.operators.updown import down
 from sitsfuse.superresolution.card import WEIGHTS, Architecture, Card, Normalisation, write_card
 
 START = np.datetime64("2020-05-01")
-QUICK = {"ddi": {"steps": 20, "hidden": (16,), "folds": 3, "device": "cpu"}}
+QUICK: dict[str, dict[str, object]] = {"ddi": {"folds": 3, "steps": 10, "hidden": (16,), "device": "cpu"}}
 """Options that make a method quick."""
 
 

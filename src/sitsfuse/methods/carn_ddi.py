@@ -20,8 +20,9 @@ from ..operators.residual import correct
 from ..operators.updown import down
 from .base import Tile, result
 from .carn import CARN, CARNPlain, CARNPredictor
-from .ddi import DDI, DDIStudy
+from .ddi import DDI
 from .ddi.predictor import DDIPredictor
+from .ddi.study import DDIStudy
 from .shared.calibrated import Calibration
 from .shared.in_time import weighted_sum
 from .shared.rehearsal import Rehearsal
@@ -95,7 +96,7 @@ class CARNDDIStudy:
     def fit(self, date: np.datetime64) -> CARNDDIPredictor:
         """Train DDI for one date, and find the weight of CARN; see `DDIStudy.fit`."""
         carn, ddi = self.carn.prepare(date, self.ddi.target), self.ddi.fit(date)
-        gaps, mine, theirs = compare(self.ddi.guide, self.ddi.target, carn, date, self.ddi.method.seed)
+        gaps, mine, theirs = compare(self.ddi.guide, self.ddi.target, carn, date, self.ddi.options.seed)
         half = best_half(gaps, mine, theirs) * gain(ddi) * CAUTION
         return CARNDDIPredictor(ddi, carn, half, self.rehearsal.calibrate(date))
 

@@ -1,4 +1,4 @@
-"""The networks of DDI: an ensemble of small MLPs, evaluated together as one batch of matrices."""
+"""The networks of DDI: an ensemble of small MLPs, evaluated together as one batch."""
 
 from __future__ import annotations
 
@@ -9,141 +9,113 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.arrays import BoolArray, FloatArray
-from ...errors import InputError, missing_extra
-from ...runtime.threads import bound
+from ...errors import missing_extra
 
 try:
     import torch
 except ImportError as error:
-    raise missing_extra("torch", "PyTorch (needed by DDI)") from error
+    raise missing_extra("torch", "PyTorch (needed by DDI's networks)") from error
+
+from ...runtime.threads import bound
 
 bound()
 
-HEADS = ("linear", "softmax")
-"""Known heads: free weights, or convex ones (≥ 0, sum 1)."""
-SMALLEST_PRIOR = 1e-2
-"""Prior weight that the softmax head gives to guides of which temporal interpolation makes no use."""
-LARGEST_LOGIT = 60.0
-"""Bound of the softmax head's logits: exp of it, and of its opposite, are far from the limits of float32."""
 CENTRE = 0.5
 """What the validity flags are centred by."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """LR pixels, pixel last. T guides, B bands, N pixels."""
-
-    guides: FloatArray
-    """(T, B, N) degraded guides, 0 where invalid."""
-    valid: BoolArray
-    """(T, N)."""
-    prior: FloatArray
-    """(T, N) weights of temporal interpolation."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """T, B, N."""
-        t, b, n = self.guides.shape
-        return t, b, n
+CHUNK = 1 << 11
+"""Pixels predicted at once: their activations stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """K trained networks."""
+    """K trained networks.
 
-    heads: tuple[str, ...]
-    """The head of each."""
+    Each adds ``sum over t of v_tb (F_tb - mean_tb) + o_b scale_b`` to band b of temporal interpolation, over the valid
+    guides; v, the guides' weights beyond those of temporal interpolation, and o are its outputs.
+    """
+
     mean: FloatArray
-    """(B,) by which guides are centred."""
-    std: FloatArray
+    """(T, B) by which guides are centred."""
+    scale: FloatArray
     """(B,) by which they are scaled."""
     layers: tuple[tuple[FloatArray, FloatArray], ...]
     """Per layer: weights (K, out, in) and biases (K, out)."""
 
     def to(self, device: str) -> LoadedEnsemble:
-        """The ensemble on a torch device, ready to predict.
-
-        Centring and scaling are folded into the first layer: with ``z = (F - mean) / std`` where valid and 0 elsewhere,
-        ``W z = (W / std) F - (W mean / std) v``.
-        """
-        b, t = len(self.mean), (self.layers[0][0].shape[-1]) // (len(self.mean) + 1)
-        weight, offset = self.layers[0]
-        scaled = weight[..., : t * b] / np.tile(self.std, t)
-        centre = (scaled * np.tile(self.mean, t)).reshape(*weight.shape[:-1], t, b).sum(-1)
-        flags = weight[..., t * b :]
-        first = np.concatenate([scaled, flags - centre], axis=-1), offset - CENTRE * flags.sum(-1)
+        """The ensemble on a torch device, ready to predict."""
         layers = [
             (
                 torch.from_numpy(np.ascontiguousarray(w, np.float32)).to(device),
-                torch.from_numpy(o).to(device)[..., None],
+                torch.from_numpy(np.ascontiguousarray(o, np.float32)).to(device)[..., None],
             )
-            for w, o in (first, *self.layers[1:])
+            for w, o in self.layers
         ]
-        return LoadedEnsemble(self.heads, t, b, layers, torch.from_numpy(self.std).to(device)[:, None], device)
+        return LoadedEnsemble(self.mean, self.scale, layers, device)
 
 
 @dataclass(frozen=True)
 class LoadedEnsemble:
     """An ensemble on a torch device."""
 
-    heads: tuple[str, ...]
-    t: int
-    b: int
+    mean: FloatArray
+    scale: FloatArray
     layers: list[tuple[torch.Tensor, torch.Tensor]]
-    scale: torch.Tensor
     device: str
 
-    @torch.inference_mode()
-    def predict(self, guides: FloatArray, valid: BoolArray, prior: FloatArray) -> FloatArray:
-        """Every network's image.
+    def departure(self, values: FloatArray, valid: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """What the networks add to temporal interpolation.
 
         Parameters
         ----------
-        guides, valid, prior
-            As in `Samples`, of n pixels; invalid guides are not read.
+        values, valid
+            (T, B, ...) guides, read only where valid, and (T, ...).
 
         Returns
         -------
-        images
-            (K, B, n) float32.
+        mean, spread
+            (B, ...) float32 over the networks, in reflectance.
         """
-        x, w0 = self._load(guides, valid, prior)
-        image, out = x[: self.t * self.b].view(self.t, self.b, -1), self._forward(x)
-        n = out.shape[-1]
-        images = torch.empty((len(self.heads), self.b, n), device=self.device)
-        logits = log_prior(w0, x[self.t * self.b :] > 0)[:, None] if "softmax" in self.heads else None
-        for i, head in enumerate(self.heads):
-            raw = out[i, : self.t * self.b].view(self.t, self.b, n)
-            if head == "linear" or logits is None:
-                # Guides are 0 where invalid, so their weights need no mask here.
-                torch.sum(raw.add_(w0[:, None]).mul_(image), 0, out=images[i])
-            else:
-                power = raw.clamp_(-LARGEST_LOGIT, LARGEST_LOGIT).add_(logits).exp_()
-                total = power.sum(0)
-                torch.sum(power.mul_(image), 0, out=images[i])
-                images[i].div_(total).nan_to_num_(0.0)
-            images[i] += out[i, self.t * self.b :] * self.scale
-        return images.cpu().numpy()
+        t, b = self.mean.shape
+        rest = values.shape[2:]
+        n = math.prod(rest)
+        flat, ok = values.reshape(t, b, n), valid.reshape(t, n)
+        mean, spread = np.empty((b, n), np.float32), np.empty((b, n), np.float32)
+        for start in range(0, n, CHUNK):
+            part = slice(start, min(start + CHUNK, n))
+            images = self.images(flat[:, :, part], ok[:, part])
+            mean[:, part], spread[:, part] = images.mean(axis=0), images.std(axis=0)
+        scale = self.scale[:, None]
+        return (mean * scale).reshape(b, *rest), (spread * scale).reshape(b, *rest)
 
     @torch.inference_mode()
-    def weights(self, guides: FloatArray, valid: BoolArray, prior: FloatArray) -> FloatArray:
-        """Mean over the networks of the weights, (T, B, n) float32; 0 for invalid guides."""
-        x, w0 = self._load(guides, valid, prior)
-        raw = self._forward(x)[:, : self.t * self.b].reshape(len(self.heads), self.t, self.b, -1)
-        ok = x[self.t * self.b :].bool()
-        each = [head_weights(head, r, w0[:, None], ok[:, None], 0) for head, r in zip(self.heads, raw, strict=True)]
-        mean: FloatArray = torch.stack(each).mean(0).cpu().numpy()
-        return mean
+    def images(self, values: FloatArray, valid: BoolArray) -> FloatArray:
+        """(K, B, n) what each network adds, in units of the bands' scales."""
+        t, b = self.mean.shape
+        x = self._load(values, valid)
+        out = self._forward(x)
+        # Guides are 0 where invalid, so their weights need no mask here.
+        raw = out[:, : t * b].view(len(out), t, b, -1)
+        added = (raw * x[: t * b].view(t, b, -1)).sum(1) + out[:, t * b :]
+        # Where no guide is valid, there is nothing to add.
+        return np.where(valid.any(axis=0), added.cpu().numpy(), np.float32(0))
 
-    def _load(self, guides: FloatArray, valid: BoolArray, prior: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The networks' input: guides, 0 where invalid, and validity; and the prior weights."""
-        n = guides.shape[-1]
-        x = _scratch("input", (self.t * self.b + self.t, n), "cpu")
-        array = x.numpy()
-        array[:] = 0
-        np.copyto(array[: self.t * self.b].reshape(self.t, self.b, n), guides, where=valid[:, None])
-        array[self.t * self.b :] = valid
-        return x.to(self.device), torch.from_numpy(prior).to(self.device)
+    @torch.inference_mode()
+    def weights(self, values: FloatArray, valid: BoolArray) -> FloatArray:
+        """Mean over the networks of what they add to the guides' weights, (T, B, ...); 0 for invalid guides."""
+        t, b = self.mean.shape
+        rest = values.shape[2:]
+        n = math.prod(rest)
+        flat, ok = values.reshape(t, b, n), valid.reshape(t, n)
+        weights = np.empty((t, b, n), np.float32)
+        for start in range(0, n, CHUNK):
+            part = slice(start, min(start + CHUNK, n))
+            out = self._forward(self._load(flat[:, :, part], ok[:, part]))
+            weights[:, :, part] = out[:, : t * b].mean(0).view(t, b, -1).cpu().numpy()
+        return np.where(valid[:, None], weights.reshape(t, b, *rest), np.float32(0))
+
+    def _load(self, values: FloatArray, valid: BoolArray) -> torch.Tensor:
+        """The networks' input: standardised guides, 0 where invalid, and validity."""
+        return torch.from_numpy(inputs(values, valid, self.mean, self.scale)).to(self.device)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         """(K, T*B + B, n): the last layer's output, in memory that the next call on this thread uses again."""
@@ -160,6 +132,18 @@ class LoadedEnsemble:
         return torch.baddbmm(o3, w3, h, out=_scratch("output", (k, w3.shape[1], n), self.device))
 
 
+def inputs(values: FloatArray, valid: BoolArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """(T*B + T, n): guides (T, B, n), standardised and 0 where invalid, and their validity (T, n), centred."""
+    t, b, n = values.shape
+    x = np.zeros((t * b + t, n), np.float32)
+    for k in range(t):
+        part = (values[k] - mean[k][:, None]) / scale[:, None]
+        np.copyto(x[k * b : (k + 1) * b], part, where=valid[k])
+    x[t * b :] = valid
+    x[t * b :] -= CENTRE
+    return x
+
+
 _MEMORY = threading.local()
 
 
@@ -170,19 +154,3 @@ def _scratch(name: str, shape: tuple[int, ...], device: str) -> torch.Tensor:
     if (name, device) not in held or held[name, device].numel() < size:
         held[name, device] = torch.empty(size, device=device)
     return held[name, device][:size].view(shape)
-
-
-def head_weights(head: str, raw: torch.Tensor, prior: torch.Tensor, valid: torch.Tensor, dim: int) -> torch.Tensor:
-    """Weights of the guides along ``dim``; with ``raw = 0`` they are (about) the prior. 0 where invalid."""
-    if head == "linear":
-        return (prior + raw) * valid
-    if head == "softmax":
-        logits = raw.clamp(-LARGEST_LOGIT, LARGEST_LOGIT) + log_prior(prior, valid)
-        # Without any valid guide the softmax is NaN: no weights.
-        return torch.softmax(logits, dim).nan_to_num(0.0)
-    raise InputError(f"head {head!r}", "is unknown", f"choose among {', '.join(HEADS)}")
-
-
-def log_prior(prior: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Logarithm of the prior weights, -inf where invalid."""
-    return prior.clamp_min(SMALLEST_PRIOR).log().masked_fill(~valid, -torch.inf)

@@ -1,8 +1,7 @@
-"""DDI of one date: networks and weights, applied tile by tile."""
+"""DDI of one date, applied tile by tile."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,20 +16,42 @@ from ...core.timeline import temporal_weights
 from ...operators.residual import correct, spread_residual
 from ...operators.updown import up_mask
 from ..base import Tile, result
+from ..shared.anchor import Anchor
 from ..shared.calibration import local_square
 from ..shared.in_time import temporal_spread, weighted_sum
+from .closed import Closed
 
 if TYPE_CHECKING:
     from .network import Ensemble, LoadedEnsemble
 
 
-CHUNK = 1 << 11
-"""Pixels predicted at once: their activations stay in the processor's cache."""
+@dataclass(frozen=True)
+class Learnt:
+    """What was learnt for a date."""
+
+    closed: Closed
+    clear_model: FloatArray
+    """(B, 3): variance of the error under a clear target from spread², local residual² and a constant."""
+    cloudy_model: FloatArray
+    """(B, 3): the same where no residual is known (its second column is 0)."""
+    ensemble: Ensemble | None = None
+    """Networks beside the closed form."""
+    share: float = 0.0
+    """Share that they have in the prediction."""
+    device: str = "cpu"
+
+    @cached_property
+    def loaded(self) -> LoadedEnsemble | None:
+        """The networks, ready to predict."""
+        return None if self.ensemble is None else self.ensemble.to(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "loaded"}
 
 
 @dataclass(frozen=True)
 class DDIPredictor:
-    """Predicts one date with the trained networks; without networks it is difference interpolation."""
+    """Predicts one date; where nothing could be learnt it is difference interpolation."""
 
     guides: Times
     targets: Times
@@ -38,106 +59,78 @@ class DDIPredictor:
     iterations: int
     strength: tuple[float, ...]
     """Strength of the residual correction, per band."""
-    ensemble: Ensemble | None = None
-    alpha: float = 0.0
-    """How far to move from temporal interpolation (0) to the networks (1)."""
-    clear_model: FloatArray | None = None
-    """(B, 3): variance of the error under a clear target from spread², local residual² and a constant."""
-    cloudy_model: FloatArray | None = None
-    """(B, 3): the same where no residual is known (its second column is 0)."""
-    device: str = "cpu"
+    anchor: Anchor | None = None
+    """What is taken off the target before the residual, and the noise of what remains."""
+    learnt: Learnt | None = None
     chosen: Mapping[str, Any] | None = None
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """Head, regularisation and strengths, with the held-out errors that chose them."""
-        return self.chosen or {"head": None, "note": "too few clear target pixels to train on"}
-
-    @cached_property
-    def _loaded(self) -> LoadedEnsemble | None:
-        return None if self.ensemble is None else self.ensemble.to(self.device)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_loaded"}
+        """Penalty, networks and strengths, with the held-out errors that chose them."""
+        return self.chosen or {"head": None, "note": "too few clear target pixels to learn from"}
 
     def __call__(self, tile: Tile) -> xr.Dataset:
         """Predict a tile; see `base.Predictor`. Diagnostic ``weight``: (guide_time, band, y, x) float32."""
         values, valid = tile.guide_arrays()
         target, clear = tile.target_arrays()
-        offsets = days(self.guides, self.targets[0])
-        prior = temporal_weights(valid, offsets)
+        image, spread = self._before(values, valid)
         any_valid = np.asarray(valid.any(axis=0))
-        want = "weight" in tile.diagnostics
-        if self._loaded is None:
-            image = weighted_sum(prior, values)
-            spread = temporal_spread(values, valid, prior, offsets)
-            weights = np.repeat(prior[:, None], values.shape[1], axis=1) if want else None
-        else:
-            image, spread, weights = blend(self._loaded, values, valid, prior, self.alpha, want)
+        noise = None
+        if self.anchor is not None:
+            target = target - self.anchor.bias(self.targets[0], tile.grids.lr)
+            noise = self.anchor.noise
         image, misfit, known = correct(
-            image, any_valid, target, clear, tile.grids, self.mtf, self.strength, self.iterations
+            image, any_valid, target, clear, tile.grids, self.mtf, self.strength, self.iterations, noise
         )
         seen = up_mask(known, tile.grids)
         deviation = self._uncertainty(spread, misfit, known, seen, tile)
         extra = {}
-        if weights is not None:
+        if "weight" in tile.diagnostics:
             names = ("guide_time", "band", "y", "x")
+            weights = self._weights(values, valid)
             extra["weight"] = xr.DataArray(weights, dims=names, coords={"guide_time": self.guides})
         return result(tile, image, any_valid, deviation, ~seen, **extra)
+
+    def _before(self, values: FloatArray, valid: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """(B, y, x) the image before the residual correction, and its standard deviation."""
+        offsets = days(self.guides, self.targets[0])
+        if self.learnt is None:
+            prior = temporal_weights(valid, offsets)
+            return weighted_sum(prior, values), temporal_spread(values, valid, prior, offsets)
+        closed, share = self.learnt.closed, np.float32(self.learnt.share)
+        image, posterior = closed.at_hr(values, valid, offsets, 1 - self.learnt.share)
+        scale = closed.standard.scale[:, None, None]
+        spread = (1 - share) * scale * posterior
+        if self.learnt.loaded is not None:
+            more, scatter = self.learnt.loaded.departure(values, valid)
+            # The same bounds as for the closed form.
+            image += share * np.clip(more, scale * closed.least[:, None, None], scale * closed.most[:, None, None])
+            spread = np.hypot(spread, share * scatter)
+        return image, spread
+
+    def _weights(self, values: FloatArray, valid: BoolArray) -> FloatArray:
+        """(T, B, y, x) weight of each guide."""
+        offsets = days(self.guides, self.targets[0])
+        if self.learnt is None:
+            return np.repeat(temporal_weights(valid, offsets)[:, None], values.shape[1], axis=1)
+        weights = self.learnt.closed.weights(values, valid, offsets)
+        if self.learnt.loaded is not None:
+            prior = temporal_weights(valid, offsets)[:, None]
+            weights = prior + np.float32(1 - self.learnt.share) * (weights - prior)
+            weights += np.float32(self.learnt.share) * self.learnt.loaded.weights(values, valid)
+        return weights
 
     def _uncertainty(
         self, spread: FloatArray, misfit: FloatArray, known: BoolArray, seen: BoolArray, tile: Tile
     ) -> FloatArray:
         """One standard deviation of the error, from the models that the held-out pixels calibrated."""
-        if self.clear_model is None or self.cloudy_model is None:
+        if self.learnt is None:
             local = np.abs(spread_residual(np.abs(misfit), known, tile.grids))
             return np.where(seen, local, spread)
         square = spread_residual(local_square(misfit, known), known, tile.grids)
         inputs = (spread**2, np.clip(square, 0, None), np.float32(1))
         total = np.zeros_like(spread)
         for i, part in enumerate(inputs):
-            clear, cloudy = (model[:, i, None, None] for model in (self.clear_model, self.cloudy_model))
+            clear, cloudy = (m[:, i, None, None] for m in (self.learnt.clear_model, self.learnt.cloudy_model))
             total += np.where(seen, clear, cloudy) * part
         return np.sqrt(total)
-
-
-def blend(
-    loaded: LoadedEnsemble, values: FloatArray, valid: BoolArray, prior: FloatArray, alpha: float, want_weights: bool
-) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    """``P0 = sum (w0 + alpha (w - w0)) F + alpha b``, in chunks of pixels.
-
-    Parameters
-    ----------
-    loaded
-        The networks.
-    values, valid
-        (T, B, y, x) and (T, y, x), the guides.
-    prior
-        (T, y, x) weights of temporal interpolation.
-    alpha
-        Share of the networks.
-    want_weights
-        Whether to give the weights too.
-
-    Returns
-    -------
-    image, spread, weights
-        (B, y, x) image; (B, y, x) standard deviation over the networks; (T, B, y, x) weights or None.
-    """
-    t, b = values.shape[:2]
-    shape = values.shape[2:]
-    n = math.prod(shape)
-    flat, ok, w0 = values.reshape(t, b, n), valid.reshape(t, n), prior.reshape(t, n)
-    image, spread = weighted_sum(prior, values).reshape(b, n), np.empty((b, n), np.float32)
-    weights = np.empty((t, b, n), np.float32) if want_weights else None
-    for start in range(0, n, CHUNK):
-        part = slice(start, min(start + CHUNK, n))
-        now = np.ascontiguousarray(w0[:, part])
-        each = loaded.predict(flat[:, :, part], ok[:, part], now)
-        image[:, part] += np.float32(alpha) * (each.mean(axis=0) - image[:, part])
-        spread[:, part] = np.float32(alpha) * each.std(axis=0)
-        if weights is not None:
-            w = loaded.weights(flat[:, :, part], ok[:, part], now)
-            weights[:, :, part] = now[:, None] + np.float32(alpha) * (w - now[:, None])
-    full = None if weights is None else weights.reshape(t, b, *shape)
-    return image.reshape(b, *shape), spread.reshape(b, *shape), full

@@ -13,100 +13,128 @@ import numpy.typing as npt
 import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray, Times
-from ...core.dates import days, index_of
+from ...core.dates import days
 from ...core.grid import GridPair, Window
 from ...core.loading import read
-from ...core.series import mtf
+from ...core.series import geobox, mtf
 from ...operators.matrices import down_halo
-from ...operators.updown import down, up_mask
-from .uncertainty import Details, WindowDetails, window_details
+from ...operators.updown import down
+from ..shared.anchor import Anchor
+from ..shared.gapless import without_gaps
+from .closed import Coarse
 
 WINDOW = 64
 """Side of a training window, in LR pixels."""
-DETAIL_WINDOWS = 4
-"""Windows on which `Windows.details` are measured."""
-FINE_PIXELS = 1000
-"""Most HR pixels of a window of which the guides are kept."""
+SAMPLES = 3
+"""Most windows of which the HR pixels are kept for a while."""
+SAMPLE_SIDE = 300
+"""Largest side of these, in HR pixels, as long as they hold `SAMPLE_LR` LR pixels."""
+SAMPLE_LR = 24
+"""Least side of them, in LR pixels."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window at both scales: what left-out guides are predicted on."""
+
+    values: FloatArray
+    """(T, B, y, x) guides."""
+    valid: BoolArray
+    """(T, y, x)."""
+    coarse: FloatArray
+    """(T, B, y, x) degraded guides, 0 where invalid."""
+    coarse_valid: BoolArray
+    """(T, y, x)."""
+    series: FloatArray
+    """(S, B, y, x) the target series, read only where valid."""
+    series_valid: BoolArray
+    """(S, y, x)."""
+    grids: GridPair
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Training windows at LR: T guides, B bands, S target images, W windows of (y, x) pixels, padded as invalid."""
+    """Training windows at LR, padded as invalid to one size (y, x)."""
 
-    guide: FloatArray
-    """(T, B, W, y, x) degraded guides, 0 where invalid."""
-    guide_valid: BoolArray
-    """(T, W, y, x)."""
-    target: FloatArray
-    """(B, W, y, x) the target image of the date."""
-    usable: BoolArray
-    """(W, y, x) where the target and at least one guide are valid."""
-    series: FloatArray
-    """(S, B, W, y, x) all target images."""
-    series_valid: BoolArray
-    """(S, W, y, x)."""
-    times: Times
-    """(S,) their dates."""
-    details: Details
-    """What left-out guides say of errors at HR."""
-    fine: tuple[FloatArray, BoolArray]
-    """(T, B, M) and (T, M): guides and their validity at some HR pixels."""
+    places: tuple[Window, ...]
+    """Rows and columns of each, on the LR grid."""
+    coarse: Coarse
+    """The guides there."""
+
+    def read(self, target: xr.Dataset, date: np.datetime64, anchor: Anchor) -> tuple[FloatArray, BoolArray]:
+        """(B, W, y, x) the target of a date, less its bias, and (W, y, x) valid.
+
+        It is interpolated in time where the series lacks the date.
+        """
+        when = np.array([date], target["time"].dtype)
+        box = geobox(target)
+        parts = [read(target, place, when).isel(time=0) for place in self.places]
+        shape = self.coarse.valid.shape[-2:]
+        biases = [anchor.bias(date, box[place]) for place in self.places]
+        values = _stack([p["reflectance"].values - b for p, b in zip(parts, biases, strict=True)], shape)
+        return values, _stack([p["valid"].values for p in parts], shape)
 
 
-def read_windows(
-    guide: xr.Dataset, target: xr.Dataset, date: np.datetime64, pair: GridPair, most: int, seed: int
-) -> Windows | None:
-    """Read and degrade the guides on windows of the LR grid that hold about ``most`` clear target pixels.
+def read_windows(guide: xr.Dataset, target: xr.Dataset, pair: GridPair, most: int, seed: int) -> Windows | None:
+    """Read and degrade the guides on windows of the LR grid that hold about ``most`` pixels.
 
     Small scenes are read whole. On large ones windows are drawn at random, so that reading and training cost the same
-    for any size of scene. Returns None if the target has no clear pixel.
+    for any size of scene. Returns None if no LR pixel is covered by a guide.
     """
-    when = np.array([date], target["time"].dtype)
-    times = np.union1d(target["time"].values, when) if index_of(target, date) is None else target["time"].values
-    at = int(np.flatnonzero(times.astype("datetime64[D]") == when.astype("datetime64[D]"))[0])
     mtfs = mtf(target)
     halo = down_halo(pair.ratio, min(mtfs))
     cells = _cells(pair)
     order = np.random.default_rng(seed).permutation(len(cells)) if len(cells) * WINDOW**2 > most else range(len(cells))
-    parts: list[tuple[FloatArray, BoolArray, FloatArray, BoolArray]] = []
-    details: list[WindowDetails] = []
-    pixels: list[tuple[FloatArray, BoolArray]] = []
-    offsets = days(guide["time"].values, date)
+    parts: list[tuple[FloatArray, BoolArray]] = []
+    places: list[Window] = []
     found = 0
     for i in order:
         if found >= most:
             break
-        rows, cols = cells[i]
-        clear = int(read(target, (rows, cols), when)["valid"].values.sum())
-        if not clear:
-            continue
-        hr = _hr_window(pair, (rows, cols), halo)
-        block, window = read(guide, hr), read(target, (rows, cols), times)
-        grids = pair.crop(hr, (rows, cols))
-        values, valid = down(block["reflectance"].values, block["valid"].values, grids, mtfs)
-        if len(details) < DETAIL_WINDOWS:
-            fine = block["reflectance"].values, block["valid"].values
-            details.append(window_details(*fine, values, valid, grids, mtfs, offsets))
-            pixels.append(_some_pixels(*fine, up_mask(window["valid"].values[at], grids)))
-        parts.append((values, valid, window["reflectance"].values, window["valid"].values))
-        found += clear
+        hr = _hr_window(pair, cells[i], halo)
+        block = read(guide, hr)
+        values, valid = down(block["reflectance"].values, block["valid"].values, pair.crop(hr, cells[i]), mtfs)
+        if valid.any():
+            places.append(cells[i])
+            parts.append((values, valid))
+            found += int(valid.any(axis=0).sum())
     if not parts:
         return None
-    values, series = (_stack([p[k] for p in parts]) for k in (0, 2))
-    valid, series_valid = (_stack([p[k] for p in parts]).astype(bool) for k in (1, 3))
-    clean = np.where(valid[:, None], values, np.float32(0))
-    usable = series_valid[at] & valid.any(axis=0)
-    fine_pixels = np.concatenate([v for v, _ in pixels], axis=-1), np.concatenate([v for _, v in pixels], axis=-1)
-    return Windows(clean, valid, series[at], usable, series, series_valid, times, Details.of(details), fine_pixels)
+    shape = tuple(max(v.shape[axis] for _, v in parts) for axis in (-2, -1))
+    values, valid = _stack([v for v, _ in parts], shape), _stack([v for _, v in parts], shape)
+    filled = gap_free(values, valid, guide["time"].values)
+    return Windows(tuple(places), Coarse(filled, valid))
 
 
-def _some_pixels(values: FloatArray, valid: BoolArray, clear: BoolArray) -> tuple[FloatArray, BoolArray]:
-    """At most `FINE_PIXELS` evenly spread pixels under a clear target, (T, B, M) and (T, M); 0 where invalid."""
-    flat, ok = values.reshape(*values.shape[:2], -1), valid.reshape(len(valid), -1)
-    known = np.flatnonzero(ok.any(axis=0) & clear.ravel())
-    known = known[:: max(1, -(-len(known) // FINE_PIXELS))]
-    ok = ok[:, known]
-    return np.where(ok[:, None], flat[:, :, known], np.float32(0)), ok
+def gap_free(values: FloatArray, valid: BoolArray, times: Times) -> FloatArray:
+    """(T, B, ...) guides, each gap interpolated in time between the valid ones next to it; 0 where none is valid."""
+    filled, known = without_gaps(values, valid, days(times, times[0]))
+    return np.where(known, filled, np.float32(0))
+
+
+def read_samples(guide: xr.Dataset, target: xr.Dataset, pair: GridPair, places: Sequence[Window]) -> list[Sample]:
+    """The middles of a few windows of the LR grid, at both scales."""
+    mtfs = mtf(target)
+    halo = down_halo(pair.ratio, min(mtfs))
+    side = max(SAMPLE_LR, int(SAMPLE_SIDE / pair.ratio))
+    out = []
+    for place in places[:: max(1, -(-len(places) // SAMPLES))]:
+        lr = _middle(place, side)
+        hr = _hr_window(pair, lr, halo)
+        block, series, grids = read(guide, hr), read(target, lr), pair.crop(hr, lr)
+        values, valid = block["reflectance"].values, block["valid"].values
+        coarse, seen = down(values, valid, grids, mtfs)
+        clean = np.where(seen[:, None], coarse, np.float32(0))
+        out.append(Sample(values, valid, clean, seen, series["reflectance"].values, series["valid"].values, grids))
+    return out
+
+
+def _middle(window: Window, side: int) -> Window:
+    rows, cols = (
+        slice(start := part.start + max(0, part.stop - part.start - side) // 2, min(start + side, part.stop))
+        for part in window
+    )
+    return rows, cols
 
 
 def _cells(pair: GridPair) -> list[Window]:
@@ -130,10 +158,9 @@ def _hr_window(pair: GridPair, lr: Window, halo: int) -> Window:
     return out[0], out[1]
 
 
-def _stack(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _stack(parts: Sequence[npt.NDArray[Any]], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Stack windows (..., y, x) along a new axis before y, padded with 0 or False."""
-    rows, cols = (max(p.shape[axis] for p in parts) for axis in (-2, -1))
-    out = np.zeros((*parts[0].shape[:-2], len(parts), rows, cols), parts[0].dtype)
+    out = np.zeros((*parts[0].shape[:-2], len(parts), *shape), parts[0].dtype)
     for i, part in enumerate(parts):
         out[..., i, : part.shape[-2], : part.shape[-1]] = part
     return out
