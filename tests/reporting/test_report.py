@@ -351,6 +351,14 @@ def test_costs_begin_at_zero():
         assert (axes.get_xlim()[0] == 0) == begins
 
 
+def test_a_narrow_axis_has_ticks():
+    for far in (1.5, 8, 300, 1e6):
+        points = [Point("a", 4.1, 0.1), Point("b", 4.1 * far, 0.2)]
+        axes = cloud_figure(points, styles(["a", "b"]), ("s", "y"), better="lower left", log=True).axes[0]
+        low, high = axes.get_xlim()
+        assert 2 <= sum(low <= t <= high for t in axes.get_xticks()) <= 9
+
+
 def test_text_and_charts_speak_of_the_same_measures():
     reflectance, index = Measure("rmse", "ndvi"), Measure("ce90", "ndvi")
     assert leading([RMSE, NDVI, Measure("sam", "all"), EDGES]) == [NDVI, RMSE, EDGES]

@@ -145,8 +145,11 @@ def _log_ticks(axes: Axes, values: Sequence[float]) -> None:
     """Plain numbers on a logarithmic axis, at 1, 2 and 5 times the powers of ten where there are few of these."""
     low, high = axes.get_xlim()
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 3) if len(powers) < 5 else (1,)
-    ticks = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
+    # A narrow axis would have no tick at 1 or 3: as many as it takes.
+    for steps in ((1,), (1, 3), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)):
+        ticks = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
+        if len(ticks) > (3 if steps == (1,) else 1):
+            break
     axes.set_xticks(ticks, [f"{t:g}" if t >= 0.001 else f"{t:.0e}" for t in ticks])
 
 

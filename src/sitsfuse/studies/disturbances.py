@@ -222,9 +222,9 @@ def _with(series: xr.Dataset, values: np.ndarray, valid: np.ndarray) -> xr.Datas
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "regular": Variant("revisit", "a guide every so many days", "days", (5, 10, 15, 20, 30, 40, 60), every),
-    "random": Variant("revisit", "as many guides on random days", "days", (5, 10, 20, 30, 60), at_random),
-    "season": Variant("revisit", "no guide for so long", "days", (0, 45, 90), season),
+    "regular": Variant("revisit", "time between guides", "days", (5, 10, 15, 20, 30, 40, 60), every),
+    "random": Variant("revisit", "mean time between guides on random days", "days", (5, 10, 20, 30, 60), at_random),
+    "season": Variant("revisit", "time without guides, once", "days", (0, 45, 90), season),
     "between": Variant(
         "registration", "LR series against HR series, constant", "LR pixels", (0, 0.05, 0.1, 0.2, 0.3, 0.5, 1), between
     ),

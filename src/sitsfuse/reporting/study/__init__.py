@@ -141,9 +141,9 @@ def _findings(told: Sequence[Verdict]) -> list[str]:
             hurt = sorted((v for v in held if np.isfinite(v.level)), key=lambda v: v.level)
             safe = [v.method for v in held if not np.isfinite(v.level)]
             text = f"{about[0].upper()}{about[1:]}: {measure.label} {held[0].limit}"
-            parts = [f"of {v.method} at {_level(v)} {unit}" for v in (hurt[:1] + hurt[1:][-1:])]
+            parts = [f"at {_level(v)} {unit} for {v.method}" for v in (hurt[:1] + hurt[1:][-1:])]
             if safe:
-                parts.append(f"not up to {held[0].most:g} {unit} of {listed(safe)}")
+                parts.append(f"nowhere up to {held[0].most:g} {unit} for {listed(safe)}")
             found.append(f"{text} {', '.join(parts)}.")
     return found
 
