@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sitsfuse.core.sensors import SENSORS, find_sensor, pairing
+from sitsfuse.core.sensors import SENSORS, find_sensor, gain_spread, pairing
 from sitsfuse.errors import InputError
 
 NM = np.arange(400, 2400, 0.1)
@@ -170,3 +170,11 @@ def test_bands_by_either_name():
     assert [sensor.band(b).mtf for b in ("B1", "B2", "B3", "B4", "B8", "B12")] == [0.32, 0.26, 0.28, 0.24, 0.26, 0.23]
     # An EIFOV of 44.7 m and pixels of 30 m.
     assert SENSORS["landsat5"].band("red").mtf == pytest.approx(0.5 ** (44.7 / 30) ** 2, abs=0.01)
+
+
+def test_the_more_alike_bands_are_the_nearer_their_gain_is_to_one():
+    same, near, other = (gain_spread("sentinel2", lr, "red") for lr in ("S2B", "landsat8-9", "unknown"))
+    assert (same, other) == (pytest.approx(0.02), 0.1)
+    # From 649.1 to 680.1 nm and from 636 to 673 nm.
+    assert near == pytest.approx(0.02 + 0.08 * (1 - (673 - 649.1) / (680.1 - 636)))
+    assert gain_spread("sentinel2", "landsat8-9", "ndvi") == 0.1

@@ -112,7 +112,7 @@ def test_radiometry_is_that_of_the_guides(made):
     for row in done["harmonization"]["bands"]:
         assert row["gain"] == pytest.approx(1 / GAIN, rel=0.01)
         assert row["offset"] == pytest.approx(-OFFSET / GAIN, abs=0.002)
-        assert row["rmse_after"] < 0.5 * row["rmse_before"]
+        assert row["rmse_after"] < 0.7 * row["rmse_before"]
     target = open_site(path)["target"].to_dataset()
     assert target.gain.values == pytest.approx(np.tile([r["gain"] for r in done["harmonization"]["bands"]], (4, 1)))
 

@@ -33,6 +33,10 @@ from ..errors import InputError
 
 ASSUMED_MTF = 0.3
 """MTF at Nyquist of a band of which none is published."""
+SAME_GAIN = 0.02
+"""Standard deviation of the logarithm of the gain between two bands that see the same: calibration, atmosphere."""
+OTHER_GAIN = 0.1
+"""The same between bands that have no wavelength in common, or of which nothing is known."""
 SINGLE = 0.5
 """Share of an LR band's width that one HR band must cover to stand for it alone, if several could together."""
 
@@ -127,6 +131,33 @@ def find_sensor(name: str) -> Sensor:
         if wanted in map(_plain, (sensor.name, *sensor.platforms)):
             return sensor
     raise InputError("sensor", f"{name!r} is not known", f"choose among {', '.join(SENSORS)}")
+
+
+def gain_spread(hr: str, lr: str, common: str) -> float:
+    """How much the gain between a band of two sensors may differ from 1, before anything is measured.
+
+    Parameters
+    ----------
+    hr, lr
+        Names of the sensors, or of platforms.
+    common
+        Common name of the band.
+
+    Returns
+    -------
+    float
+        Standard deviation of the logarithm of the gain: 0.02 for bands of the same wavelengths, up to 0.1 with none
+        in common or of sensors that are not known.
+    """
+    try:
+        band = find_sensor(lr).band(common)
+        pair = pairing(find_sensor(hr), find_sensor(lr), [common])[0]
+    except InputError:
+        return OTHER_GAIN
+    parts = [find_sensor(hr).band(name) for name in pair.hr]
+    shared = sum(p.overlap(band) for p in parts)
+    likeness = shared / (sum(p.width for p in parts) + band.width - shared)
+    return SAME_GAIN + (OTHER_GAIN - SAME_GAIN) * (1 - likeness)
 
 
 def pairing(hr: Sensor, lr: Sensor, wanted: Sequence[str] | None = None) -> list[BandPair]:

@@ -14,7 +14,7 @@ from ..runtime.threads import bound, default_workers
 from ..version import __version__
 from ..writers import consolidate
 from .config import PrepareConfig, changed, make_config, read_config
-from .harmonizing import harmonize, near_pairs
+from .harmonizing import comparisons, harmonize
 from .placing import register
 from .record import checkerboard, record
 from .state import State, begin
@@ -109,11 +109,11 @@ def _made(
     config: PrepareConfig, found: Survey, state: State, attrs: dict[str, Any], report: Progress, workers: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Register, harmonise and write; the record of it, and samples for the page."""
-    pairs = near_pairs(found, config.harmonization.max_days, config.harmonization.wider_days)
+    compared = comparisons(found, config.harmonization.max_days, config.harmonization.around_days)
     targets = {id(c.image) for c in found.of("target")}
-    others = [image for image, _ in pairs if id(image.image) not in targets]
+    others = [c.image for c in compared if id(c.image.image) not in targets]
     placed = register(config, found, state, others, report)
-    radiometry = harmonize(config, found, pairs, placed, report)
+    radiometry = harmonize(config, found, compared, placed, report)
     failed = write_images(config, found, placed, radiometry, state, report, workers)
     done = record(config, found, placed, radiometry, state, [*found.problems, *failed.values()], attrs)
     return done, {**radiometry.samples, **checkerboard(found, placed, radiometry, failed)}

@@ -8,14 +8,21 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
+from ..radiometry.learning import SENSIBLE
 from ..readers.products.flags import FLAGS, USABLE
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Bounds = tuple[float, float, float, float]
+
+
+def _rising(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] >= limits[1]:
+        raise ValueError("the first must be less than the second")
+    return limits
 
 
 class _Table(BaseModel):
@@ -108,9 +115,13 @@ class Harmonization(_Table):
     mode: Literal["pooled", "per-date", "mixing", "none"] = "pooled"
     """One line per band for the whole series, one per date, every HR band from all LR bands, or nothing."""
     max_days: Annotated[float, Field(ge=0)] = 1.0
-    """Guides and LR images at most this number of days apart are compared."""
-    wider_days: Annotated[float, Field(ge=0)] = 6.0
-    """The same, where fewer than three LR images are that near."""
+    """A guide at most this number of days from an LR image is compared with it as it is."""
+    around_days: Annotated[float, Field(ge=0)] = 30.0
+    """Where there is none, the guides before and after are, if they are at most this number of days away."""
+    judge: bool = True
+    """Whether only what gains on dates left out is applied; else what is found is."""
+    gains: Annotated[tuple[Positive, Positive], AfterValidator(_rising)] = SENSIBLE
+    """Least and largest gain that is applied."""
 
 
 class PrepareConfig(_Table):

@@ -1,7 +1,8 @@
-"""Brings the LR images of a site to the radiometry of its guides, by pairs of images that are near in time."""
+"""Brings the LR images of a site to the radiometry of its guides, by what the guides of and around their days tell."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,19 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.sensors import gain_spread
 from ..errors import InputError
-from ..radiometry.harmonize import Harmonization, Samples, pool, take_samples
+from ..radiometry.harmonize import Harmonization, pool
 from ..radiometry.lines import combine_weights
+from ..radiometry.samples import Means, Samples, between, bridge_days, together, window_means
 from ..runtime.progress import Progress
 from .config import PrepareConfig
 from .placing import Placed, key
 from .sources import Source
 from .survey import Chosen, Survey
 
-ENOUGH = 3
-"""LR images near a guide from which on no other ones are compared."""
 CLEAR = 0.3
 """Clear share of the guides that are compared, if there are any."""
+ALIKE = 4
+"""LR images between the same two guides that are compared at most: those nearest to one of them."""
+MOST = 24
+"""LR images that are compared at most, those that the guides tell most of."""
 SHOWN = 20_000
 """Samples per band that are kept for the report."""
 
@@ -51,67 +56,98 @@ class Radiometry:
         return np.diagonal(matrix).copy(), offsets
 
 
-Pair = tuple[Chosen, Chosen]
-"""An LR image and the guide that it is compared with."""
+@dataclass(frozen=True)
+class Comparison:
+    """An LR image, and the guide of its day or the two around it."""
+
+    image: Chosen
+    guides: tuple[Chosen, ...]
+
+    @property
+    def days(self) -> float:
+        """How far away the guides are, together; 0 for one of the same day."""
+        if len(self.guides) == 1:
+            return 0.0
+        return bridge_days(self.image.image.time, *(g.image.time for g in self.guides))
 
 
-def near_pairs(found: Survey, max_days: float, wider_days: float) -> list[Pair]:
-    """LR images, targets or not, with the nearest guide, if that is at most ``max_days`` days away.
+def comparisons(found: Survey, max_days: float, around_days: float) -> list[Comparison]:
+    """LR images, targets or not, with the guides that tell what they should show.
 
-    If these are fewer than :data:`ENOUGH`, the guide may be ``wider_days`` days away. On simulated sites and a real
-    one, that told the radiometry better than guides interpolated in time.
+    Parameters
+    ----------
+    found
+        The images.
+    max_days
+        A guide at most this many days away is taken for one of the same time.
+    around_days
+        Where there is none, the guides before and after are at most this many days away.
+
+    Returns
+    -------
+    list of Comparison
+        By time. Of many, those that the guides are nearest to, a few for every two guides.
     """
-    guides = [g for g in found.of("guide") if g.useful >= CLEAR] or found.of("guide")
-    pairs = [(image, min(guides, key=lambda g: abs(_gap(image, g)))) for image in (*found.of("target"), *found.others)]
-    pairs.sort(key=lambda pair: pair[0].image.time)
-    near, wider = ([p for p in pairs if abs(_gap(*p)) <= days] for days in (max_days, max(max_days, wider_days)))
-    return near if len(near) >= ENOUGH else wider
+    guides = sorted(
+        [g for g in found.of("guide") if g.useful >= CLEAR] or found.of("guide"), key=lambda g: g.image.time
+    )
+    known = []
+    for image in (*found.of("target"), *found.others):
+        near = min(guides, key=lambda g: abs(_gap(image, g)))
+        if abs(_gap(image, near)) <= max_days:
+            known.append(Comparison(image, (near,)))
+            continue
+        before = [g for g in guides if -around_days <= _gap(image, g) < 0]
+        after = [g for g in guides if 0 < _gap(image, g) <= around_days]
+        if before and after:
+            known.append(Comparison(image, (before[-1], after[0])))
+    alike: dict[tuple[int, ...], int] = {}
+    taken: list[Comparison] = []
+    for c in sorted(known, key=lambda c: (c.days, -c.image.useful)):
+        name = tuple(id(g.image) for g in c.guides)
+        alike[name] = alike.get(name, 0) + 1
+        if alike[name] <= ALIKE and len(taken) < MOST:
+            taken.append(c)
+    return sorted(taken, key=lambda c: c.image.image.time)
 
 
 def harmonize(
     config: PrepareConfig,
     found: Survey,
-    pairs: Sequence[Pair],
+    compared: Sequence[Comparison],
     placed: Mapping[str, Placed],
     report: Progress,
 ) -> Radiometry:
-    """Learn the radiometry from pairs of an LR image and a guide; references are never among them.
+    """Learn the radiometry from LR images and guides; references are never among them.
 
     Parameters
     ----------
     config, found
         What to do, and with which images.
-    pairs
-        From :func:`near_pairs`.
+    compared
+        From :func:`comparisons`.
     placed
         Where the content of the images lies.
     report
         Told of the progress.
     """
-    mode = config.harmonization.mode
+    h = config.harmonization
     recipes = dict(found.hr.recipes)
-    wanted = mode != "none" or any(b in recipes for b in found.bands)
-    if not pairs or not wanted:
-        h = config.harmonization
-        far = f"no LR image is within {max(h.max_days, h.wider_days):g} days of a guide"
-        return Radiometry(recipes=recipes, note="" if mode == "none" else far)
+    wanted = h.mode != "none" or any(b in recipes for b in found.bands)
+    if not compared or not wanted:
+        far = f"no LR image is within {h.max_days:g} days of a guide or between two within {h.around_days:g} days"
+        return Radiometry(recipes=recipes, note="" if h.mode == "none" else far)
     parts = found.hr.parts(found.bands)
-    # The guides' bands as they are: what is made of several is made when its weights are known.
-    plain = replace(found.hr, recipes={})
-    mtf = found.hr.part_mtfs(found.bands, found.own_mtf)
-    taken = []
-    used = []
-    for done, (image, guide) in enumerate(pairs):
-        report("comparing radiometry", done, len(pairs))
-        try:
-            taken.append(_samples(found, plain, parts, mtf, image, guide, placed))
-        except InputError:
-            if config.on_error == "stop":
-                raise
-            continue
-        days = {"lr": _day(image), "hr": _day(guide), "days": round(_gap(image, guide), 3)}
-        used.append(days | {"count": int(taken[-1].lr.shape[1])})
-    report("comparing radiometry", len(pairs), len(pairs))
+    reader = _Reader(config, found, parts, placed)
+    taken: list[Samples] = []
+    used: list[dict[str, Any]] = []
+    for done, c in enumerate(compared):
+        report("comparing radiometry", done, len(compared))
+        samples = reader.samples(c)
+        if samples is not None:
+            taken.append(samples)
+            used.append(_pair(c, samples))
+    report("comparing radiometry", len(compared), len(compared))
     lr = np.concatenate([s.lr for s in taken], axis=1) if taken else np.empty((len(found.bands), 0))
     hr = np.concatenate([s.hr for s in taken], axis=1) if taken else np.empty((len(parts), 0))
     for band, recipe in recipes.items():
@@ -120,24 +156,66 @@ def harmonize(
             weights = combine_weights(hr[rows], lr[found.bands.index(band)])
             recipes[band] = dict(zip(recipe, (round(float(w), 4) for w in weights), strict=True))
     weighed = replace(found.hr, recipes=recipes)
-    mixed = [Samples(s.date, s.lr, weighed.mix(s.hr, found.bands)) for s in taken]
-    fitted = pool(mixed, found.bands, mode) if mode != "none" else None
+    mixed = [
+        replace(
+            s,
+            hr=weighed.mix(s.hr, found.bands),
+            doubt=None if s.doubt is None else weighed.mix(s.doubt, found.bands),
+        )
+        for s in taken
+    ]
+    fitted = None
+    if h.mode != "none":
+        likely = [gain_spread(found.hr.sensor, found.lr.sensor, b) for b in found.bands]
+        fitted = pool(mixed, found.bands, h.mode, judge=h.judge, sensible=h.gains, likely=likely)
     return Radiometry(fitted, recipes, tuple(used), _shown(mixed, found.bands))
 
 
-def _samples(
-    found: Survey,
-    hr: Source,
-    parts: Sequence[str],
-    mtf: Sequence[float],
-    image: Chosen,
-    guide: Chosen,
-    placed: Mapping[str, Placed],
-) -> Samples:
-    box = found.own_box
-    seen = found.lr.read(image.image, found.bands, box, placed[key(image)].displacement, found.own_mtf)
-    true = hr.read(guide.image, parts, box, placed[key(guide)].displacement, mtf)
-    return take_samples(image.image.time, *seen[:2], *true[:2])
+class _Reader:
+    """Reads what is compared, each guide once."""
+
+    def __init__(
+        self, config: PrepareConfig, found: Survey, parts: Sequence[str], placed: Mapping[str, Placed]
+    ) -> None:
+        self.config, self.found, self.parts, self.placed = config, found, parts, placed
+        # The guides' bands as they are: what is made of several is made when its weights are known.
+        self.hr = replace(found.hr, recipes={})
+        self.mtf = found.hr.part_mtfs(found.bands, found.own_mtf)
+        self.known: dict[int, Means | None] = {}
+
+    def samples(self, c: Comparison) -> Samples | None:
+        """What is compared; None if an image cannot be read, unless that ends the run."""
+        found, time = self.found, c.image.image.time
+        lr = self._means(found.lr, c.image, found.bands, found.own_mtf)
+        seen = []
+        for g in c.guides:
+            if id(g.image) not in self.known:
+                self.known[id(g.image)] = self._means(self.hr, g, self.parts, self.mtf)
+            seen.append(self.known[id(g.image)])
+        if lr is None or any(m is None for m in seen):
+            return None
+        guides = [(g.image.time, m) for g, m in zip(c.guides, seen, strict=True) if m is not None]
+        return together(time, lr, guides[0][1]) if len(guides) == 1 else between(time, lr, guides[0], guides[1])
+
+    def _means(self, source: Source, image: Chosen, bands: Sequence[str], mtf: Sequence[float]) -> Means | None:
+        moved = self.placed[key(image)].displacement
+        try:
+            return window_means(*source.read(image.image, bands, self.found.own_box, moved, mtf)[:2])
+        except InputError:
+            if self.config.on_error == "stop":
+                raise
+            return None
+
+
+def _pair(c: Comparison, samples: Samples) -> dict[str, Any]:
+    """What was compared, for the record."""
+    days = max((_gap(c.image, g) for g in c.guides), key=abs)
+    return {
+        "lr": _day(c.image),
+        "hr": " and ".join(_day(g) for g in c.guides),
+        "days": round(days, 3),
+        "count": int(samples.lr.shape[1]),
+    }
 
 
 def _shown(samples: Sequence[Samples], bands: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
@@ -145,7 +223,7 @@ def _shown(samples: Sequence[Samples], bands: Sequence[str]) -> dict[str, npt.ND
     if not samples:
         return {}
     lr, hr = (np.concatenate([getattr(s, n) for s in samples], axis=1) for n in ("lr", "hr"))
-    step = max(1, lr.shape[1] // SHOWN)
+    step = max(1, math.ceil(lr.shape[1] / SHOWN))
     return {f"{n}_{b}": a[k, ::step] for k, b in enumerate(bands) for n, a in (("x", lr), ("y", hr))}
 
 

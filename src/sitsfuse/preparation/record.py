@@ -22,6 +22,7 @@ from .placing import Placed, key
 from .sources import Source
 from .state import State
 from .survey import Chosen, Survey
+from .verdicts import Said, harmonization_verdict
 
 CROP = 300
 """Side of the checkerboard, in HR pixels."""
@@ -42,9 +43,11 @@ def record(
         images += [_image(found, c, placed, state.get("written", f"{role} {i}")) for i, c in enumerate(found.of(role))]
     anchor = [i["date"] for i in images if i["quality"] == "reference"]
     fitted = _harmonization(config, radiometry)
+    verdicts = [harmonization_verdict(config, radiometry, found.bands)]
     return {
         **attrs,
-        "summary": _summary(config, found, images, fitted),
+        "summary": _summary(config, found, images, verdicts),
+        "verdicts": [v.record() for v in verdicts],
         "version": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "hr": _series(found.hr, found.hr_box, found.bands),
@@ -91,7 +94,7 @@ def checkerboard(
 
 
 def _summary(
-    config: PrepareConfig, found: Survey, images: Sequence[Mapping[str, Any]], fitted: Mapping[str, Any]
+    config: PrepareConfig, found: Survey, images: Sequence[Mapping[str, Any]], verdicts: Sequence[Said]
 ) -> str:
     """The figures that matter, in a few lines."""
     lines = [found.plan.format().splitlines()[-1]]
@@ -106,15 +109,7 @@ def _summary(
             lines.append(
                 f"{name} registration: {typical}" + (f"; {failed} failed and left as they are" if failed else "")
             )
-    lines += [
-        f"{row['band']}: gain {row['gain']:.4f}, offset {row['offset']:+.4f}, RMSE to the guides "
-        f"{row['rmse_before']:.4f} before, {row['rmse_after']:.4f} after"
-        for row in fitted["bands"]
-        if row["ok"]
-    ]
-    lines += [f"{row['band']}: not harmonised, {row['reason']}" for row in fitted["bands"] if not row["ok"]]
-    if fitted["note"]:
-        lines.append(f"not harmonised: {fitted['note']}")
+    lines += [v.text for v in verdicts]
     return "\n".join(lines)
 
 

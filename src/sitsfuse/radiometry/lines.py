@@ -44,6 +44,10 @@ class Line:
     """Whether a line could be fitted."""
     reason: str = ""
     """Why not; or where a line comes from that is not the date's own."""
+    gain_error: float = math.nan
+    """Standard error of the gain, relative, from its spread between dates."""
+    level_error: float = math.nan
+    """Standard error of the sensors' mean difference, from its spread between dates."""
 
 
 def fit_line(x: npt.ArrayLike, y: npt.ArrayLike) -> Line:

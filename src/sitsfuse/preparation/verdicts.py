@@ -1,0 +1,63 @@
+"""What was decided of each correction, in words: the same in the record, on the page and on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..stats.heldout import Verdict
+from .config import PrepareConfig
+from .harmonizing import Radiometry
+
+
+@dataclass(frozen=True)
+class Said:
+    """A verdict with the words for it."""
+
+    of: str
+    """The correction: harmonisation, HR registration…"""
+    verdict: Verdict
+    measured: str
+    """What is compared on what was left out: "the difference to the guides on dates left out"."""
+    detail: str = ""
+    """What is applied, in a few figures."""
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        v = self.verdict
+        words: list[str] = [v.state]
+        if v.reason:
+            words.append(v.reason)
+        if v.used and math.isfinite(v.gained):
+            change = "falls" if v.gained >= 0 else "grows"
+            spread = f" ± {100 * v.error:.0f}" if math.isfinite(v.error) else ""
+            told = f"{self.measured} {change} by {100 * abs(v.gained):.0f}{spread} %"
+            if math.isfinite(v.before) and math.isfinite(v.after):
+                told += f", from {v.before:.4f} to {v.after:.4f}"
+            words.append(told)
+        if v.used and self.detail:
+            words.append(self.detail)
+        return f"{self.of}: {'; '.join(words)}"
+
+    def record(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        known = {
+            k: None if isinstance(x, float) and not math.isfinite(x) else x for k, x in asdict(self.verdict).items()
+        }
+        return {"of": self.of, "text": self.text, **known}
+
+
+def harmonization_verdict(config: PrepareConfig, radiometry: Radiometry, bands: Sequence[str]) -> Said:
+    """What was decided of the radiometry."""
+    name, measured = "harmonisation", "on dates left out the difference to the guides"
+    if config.harmonization.mode == "none":
+        return Said(name, Verdict("off", reason="not asked for"), measured)
+    found = radiometry.harmonization
+    if found is None:
+        return Said(name, Verdict("not applied", reason=radiometry.note), measured)
+    lines = [found.lines[b] for b in bands]
+    detail = ", ".join(f"{b} × {v.gain:.3f} {v.offset:+.4f}" for b, v in zip(bands, lines, strict=True))
+    return Said(name, found.verdict, measured, "a matrix of bands" if found.matrix is not None else detail)
