@@ -50,6 +50,11 @@ class Displacement:
         """The fields, as JSON can hold them."""
         return asdict(self)
 
+    def plus(self, dx: float, dy: float) -> Displacement:
+        """The displacement with another one added everywhere, in metres."""
+        x, y = ((np.array(n) + v).tolist() for n, v in ((self.nodes_x, dx), (self.nodes_y, dy)))
+        return Displacement(tuple(map(tuple, x)), tuple(map(tuple, y)), self.bounds)
+
     @property
     def is_shift(self) -> bool:
         """Whether the displacement is the same everywhere."""

@@ -33,8 +33,8 @@ def grids(config: PrepareConfig, hr: Source, lr: Source, bands: Sequence[str]) -
         raise InputError(hr.where if fine.crs is None else lr.where, "has no CRS", "georeference the images")
     around = coarse.extent.to_crs(fine.crs) if coarse.crs != fine.crs else coarse.extent
     pixel, own = abs(fine.affine.a), abs(coarse.affine.a)
-    # Grids that are meant to cover the same may end half an LR pixel apart.
-    fine = _within(fine, tuple(around.boundingbox.buffered(own / 2 if coarse.crs == fine.crs else 0)), lr.where)
+    # Grids that are meant to cover the same may end an LR pixel apart: then that of the guides is kept.
+    fine = _within(fine, tuple(around.boundingbox.buffered(own if coarse.crs == fine.crs else 0)), lr.where)
     if config.target.degrade is not None:
         if config.target.degrade < own * (1 - 1e-6) and coarse.crs == fine.crs:
             raise InputError(

@@ -17,7 +17,7 @@ from ..radiometry.lines import combine_weights
 from ..radiometry.samples import Means, Samples, between, bridge_days, together, window_means
 from ..runtime.progress import Progress
 from .config import PrepareConfig
-from .placing import Placed, key
+from .placing import Placing, key
 from .sources import Source
 from .survey import Chosen, Survey
 
@@ -115,7 +115,7 @@ def harmonize(
     config: PrepareConfig,
     found: Survey,
     compared: Sequence[Comparison],
-    placed: Mapping[str, Placed],
+    placed: Placing,
     report: Progress,
 ) -> Radiometry:
     """Learn the radiometry from LR images and guides; references are never among them.
@@ -174,9 +174,7 @@ def harmonize(
 class _Reader:
     """Reads what is compared, each guide once."""
 
-    def __init__(
-        self, config: PrepareConfig, found: Survey, parts: Sequence[str], placed: Mapping[str, Placed]
-    ) -> None:
+    def __init__(self, config: PrepareConfig, found: Survey, parts: Sequence[str], placed: Placing) -> None:
         self.config, self.found, self.parts, self.placed = config, found, parts, placed
         # The guides' bands as they are: what is made of several is made when its weights are known.
         self.hr = replace(found.hr, recipes={})

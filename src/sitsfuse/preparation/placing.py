@@ -1,8 +1,8 @@
-"""Registers the images of a site: HR images to one HR date, LR images to the HR image nearest in time."""
+"""Registers the images of a site: HR images to their mean, LR images to the guide nearest in time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from ..core.arrays import BoolArray, F64Array
 from ..core.displacement import STAY, Displacement
 from ..core.tiling import middle
 from ..errors import InputError
 from ..registration.register import register_images
+from ..registration.series import agree, worthwhile
 from ..runtime.progress import Progress
+from ..stats.heldout import State as Decision
+from ..stats.heldout import Verdict, gain
 from .config import PrepareConfig
 from .image import Pixels
 from .sources import Source
@@ -35,12 +39,32 @@ class Placed:
     displacement: Displacement = STAY
     """To be taken out."""
     record: dict[str, Any] = field(default_factory=lambda: {"quality": "off"})
-    """What the report says of it: at least ``quality``, which is good, doubtful, failed, reference or off."""
+    """What the report says of it: at least ``quality``: good, doubtful, failed, off, reference (which the others were
+    measured by) or common (it could not be measured and takes what the others have in common)."""
 
     @property
     def quality(self) -> str:
         """How well it is known."""
         return str(self.record["quality"])
+
+    @property
+    def measured(self) -> bool:
+        """Whether the image itself tells."""
+        return self.quality in ("good", "doubtful", "reference")
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where all images lie, and what that is worth."""
+
+    images: Mapping[str, Placed]
+    """By :func:`key`."""
+    verdicts: Mapping[str, Verdict]
+    """Of the series, hr and lr."""
+
+    def __getitem__(self, name: str) -> Placed:
+        """An image by its :func:`key`."""
+        return self.images[name]
 
 
 def key(chosen: Chosen) -> str:
@@ -49,9 +73,7 @@ def key(chosen: Chosen) -> str:
     return f"{series} {chosen.image.id} {chosen.image.time}"
 
 
-def register(
-    config: PrepareConfig, found: Survey, state: State, others: Sequence[Chosen], report: Progress
-) -> dict[str, Placed]:
+def register(config: PrepareConfig, found: Survey, state: State, others: Sequence[Chosen], report: Progress) -> Placing:
     """Register all images of a site, and some more LR images.
 
     Parameters
@@ -67,43 +89,142 @@ def register(
 
     Returns
     -------
-    dict
-        {:func:`key`: where the image lies}; a failed one stays where it is and is flagged.
+    Placing
+        HR images are moved to the robust mean of the guides, unless one is asked for by its date; LR images to the
+        guides. What lies no further off than its uncertainty, or than a twentieth of a pixel, stays where it is; an
+        image that could not be measured takes what the others of its satellite, or of its series, have in common.
     """
     job = _Job(config, found, state)
     hr = [c for c in found.chosen if c.role != "target"]
     lr = [*found.of("target"), *others]
     total = len(hr) + len(lr)
-    first = job.anchor()
-    placed = {key(first): Placed(record={"quality": "reference"})}
     steps = iter(range(1, total + 1))
 
     def told(result: Placed) -> Placed:
         report("registering", next(steps), total)
         return result
 
-    told(placed[key(first)])
-    if not config.registration.within or config.registration.model == "none":
-        placed |= {key(c): told(Placed()) for c in hr if c is not first}
-    else:
-        rest = [c for c in hr if c is not first]
+    off = Verdict("off", reason="not asked for")
+    placed = {key(c): Placed() for c in (*hr, *lr)}
+    verdicts = {"hr": off, "lr": off}
+    if config.registration.within and config.registration.model != "none":
+        settled, verdicts["hr"] = _settled_hr(job, hr, _measured(job, hr, told))
+        placed |= settled
+    if config.registration.between and config.registration.model != "none":
+        guides = found.of("guide")
+        # By guide, so that each is degraded once.
+        near = sorted(((_nearest(c, guides), c) for c in lr), key=lambda pair: (pair[0].image.time, pair[1].image.time))
         with ThreadPoolExecutor(2) as pool:
-            results = list(pool.map(lambda c: told(job.within(c, first, STAY)), rest))
-        placed |= {key(c): r for c, r in zip(rest, results, strict=True)}
-        for image in rest:
-            if placed[key(image)].quality != "good":
-                placed[key(image)] = job.again(image, first, placed, hr)
-    if not config.registration.between or config.registration.model == "none":
-        placed |= {key(c): told(Placed()) for c in lr}
-        return placed
-    guides = found.of("guide")
-    # By guide, so that each is degraded once.
-    near = sorted(((_nearest(c, guides), c) for c in lr), key=lambda pair: (pair[0].image.time, pair[1].image.time))
+            results = list(
+                pool.map(lambda pair: told(job.between(pair[1], pair[0], placed[key(pair[0])].displacement)), near)
+            )
+        measured = {key(c): r for (_, c), r in zip(near, results, strict=True)}
+        settled, verdicts["lr"] = settle(lr, measured, job.own_box, np.zeros(2))
+        placed |= settled
+    return Placing(placed, verdicts)
+
+
+def _measured(job: _Job, hr: Sequence[Chosen], told: Callable[[Placed], Placed]) -> dict[str, Placed]:
+    """HR images measured against one of them."""
+    first = job.anchor()
+    measured = {key(first): told(Placed(record={"quality": "reference", "error": 0.0}))}
+    rest = [c for c in hr if c is not first]
     with ThreadPoolExecutor(2) as pool:
-        results = list(
-            pool.map(lambda pair: told(job.between(pair[1], pair[0], placed[key(pair[0])].displacement)), near)
-        )
-    return placed | {key(c): r for (_, c), r in zip(near, results, strict=True)}
+        results = list(pool.map(lambda c: told(job.within(c, first, STAY)), rest))
+    measured |= {key(c): r for c, r in zip(rest, results, strict=True)}
+    for image in rest:
+        if measured[key(image)].quality != "good":
+            measured[key(image)] = job.again(image, first, measured, hr)
+    return measured
+
+
+def _settled_hr(job: _Job, hr: Sequence[Chosen], measured: Mapping[str, Placed]) -> tuple[dict[str, Placed], Verdict]:
+    """HR images relative to the guides' robust mean; the references have no say in where that is."""
+    guides = [c for c in hr if c.role == "guide"]
+    frame = np.zeros(2)
+    if job.config.registration.reference is None:
+        agreed = agree(*_arrays(guides, measured))
+        frame = agreed.centre if np.isfinite(agreed.centre_error) else frame
+    placed, verdict = settle(guides, measured, job.box, frame)
+    rest, _ = settle([c for c in hr if c.role != "guide"], measured, job.box, frame)
+    return placed | rest, verdict
+
+
+def _arrays(images: Sequence[Chosen], measured: Mapping[str, Placed]) -> tuple[F64Array, F64Array]:
+    """(image, 2) displacements towards rows and columns and (image,) errors, in pixels; NaN of what failed."""
+    known = [measured[key(c)] for c in images]
+    least = [p.record["error"] for p in known if p.measured and p.record.get("error")]
+    floor = float(np.median(least)) if least else 1.0
+    shifts = [
+        (p.record.get("shift_row", 0.0), p.record.get("shift_col", 0.0)) if p.measured else (np.nan, np.nan)
+        for p in known
+    ]
+    errors = [p.record.get("error") or floor for p in known]
+    return np.array(shifts, np.float64).reshape(-1, 2), np.array(errors, np.float64)
+
+
+def settle(
+    images: Sequence[Chosen], measured: Mapping[str, Placed], box: GeoBox, frame: F64Array
+) -> tuple[dict[str, Placed], Verdict]:
+    """Where images of a series are put, from where each was measured.
+
+    Parameters
+    ----------
+    images
+        Of the series.
+    measured
+        Of each, by :func:`key`.
+    box
+        The grid that displacements were measured on.
+    frame
+        (2,) rows and columns that count as no displacement, in pixels.
+
+    Returns
+    -------
+    placed, verdict
+        By :func:`key`; and what taking the displacements out gains on windows left out.
+    """
+    if not images:
+        return {}, Verdict("not applied", reason="there are no images")
+    shifts, errors = _arrays(images, measured)
+    platforms = [c.image.platform for c in images]
+    agreed = agree(shifts, errors, platforms if all(platforms) else None)
+    moves = worthwhile(agreed, frame)
+    # Without a frame of its own a series cannot tell where an image belongs that was not measured.
+    moves &= agreed.own | np.isfinite(agreed.centre_error)
+    placed = {}
+    for i, image in enumerate(images):
+        was = measured[key(image)]
+        d_row, d_col = (float(v) for v in agreed.shifts[i] - frame)
+        record = was.record | {"shift_px": [d_col, -d_row if box.affine.e < 0 else d_row], "applied": bool(moves[i])}
+        if not was.measured and moves[i]:
+            record |= {"quality": "common", "note": "not measured: takes what the others have in common"}
+        displacement = STAY
+        if moves[i]:
+            by = agreed.shifts[i] - frame - (shifts[i] if agreed.own[i] else 0.0)
+            displacement = was.displacement.plus(float(by[1] * box.affine.a), float(by[0] * box.affine.e))
+        placed[key(image)] = Placed(displacement, record)
+    left = np.array([measured[key(c)].record.get("left_out") or np.nan for c in images])
+    return placed, _verdict(shifts - frame, (agreed.shifts - frame) * moves[:, None], left, moves, agreed.own)
+
+
+def _verdict(found: F64Array, taken: F64Array, left: F64Array, moves: BoolArray, own: BoolArray) -> Verdict:
+    """What the displacements taken out gain where tie points were left out."""
+    told = np.isfinite(left) & np.isfinite(found).all(axis=1)
+    parts = int(told.sum())
+    before, after = (np.sqrt(np.sum(np.square(d), axis=1) / 2 + np.square(left))[told] for d in (found, found - taken))
+    rms = [float(np.sqrt(np.mean(np.square(v)))) if parts else np.nan for v in (before, after)]
+    failed = int((~own).sum())
+    reason = f"{failed} of {len(own)} images could not be measured" if failed else ""
+    if not moves.any():
+        none = "no image could be measured" if not own.any() else "no image lies off by more than its uncertainty"
+        return Verdict("not applied", 0.0, 0.0, rms[0], rms[0], parts, none)
+    share, estimate = np.nan, None
+    if parts:
+        share, estimate = gain(np.log(before), np.log(after), np.ones(parts), list(range(parts)))
+    error = np.nan if estimate is None else (1 - share) * estimate.error
+    state: Decision = "doubtful" if 3 * failed > len(own) else "applied"
+    return Verdict(state, float(share), float(error), rms[0], rms[1], parts, reason)
 
 
 class _Job:
@@ -150,7 +271,7 @@ class _Job:
 
         return self._compare(image, other, moved, images, self.box)
 
-    def again(self, image: Chosen, first: Chosen, placed: dict[str, Placed], hr: Sequence[Chosen]) -> Placed:
+    def again(self, image: Chosen, first: Chosen, placed: Mapping[str, Placed], hr: Sequence[Chosen]) -> Placed:
         """Try with the well placed image that is nearest in time, and keep the better result."""
         good = [c for c in hr if c is not image and c is not first and placed[key(c)].quality == "good"]
         before = placed[key(image)]

@@ -18,11 +18,11 @@ from ..errors import InputError
 from ..version import __version__
 from .config import PrepareConfig
 from .harmonizing import Radiometry
-from .placing import Placed, key
+from .placing import Placing, key
 from .sources import Source
 from .state import State
 from .survey import Chosen, Survey
-from .verdicts import Said, harmonization_verdict
+from .verdicts import Said, harmonization_verdict, registration_verdict
 
 CROP = 300
 """Side of the checkerboard, in HR pixels."""
@@ -31,7 +31,7 @@ CROP = 300
 def record(
     config: PrepareConfig,
     found: Survey,
-    placed: Mapping[str, Placed],
+    placed: Placing,
     radiometry: Radiometry,
     state: State,
     problems: Sequence[InputError],
@@ -43,7 +43,10 @@ def record(
         images += [_image(found, c, placed, state.get("written", f"{role} {i}")) for i, c in enumerate(found.of(role))]
     anchor = [i["date"] for i in images if i["quality"] == "reference"]
     fitted = _harmonization(config, radiometry)
-    verdicts = [harmonization_verdict(config, radiometry, found.bands)]
+    verdicts = [
+        *(registration_verdict(series, placed.verdicts[series], images) for series in ("hr", "lr")),
+        harmonization_verdict(config, radiometry, found.bands),
+    ]
     return {
         **attrs,
         "summary": _summary(config, found, images, verdicts),
@@ -69,7 +72,7 @@ def planned(config: PrepareConfig, found: Survey) -> dict[str, Any]:
 
 
 def checkerboard(
-    found: Survey, placed: Mapping[str, Placed], radiometry: Radiometry, failed: Collection[str]
+    found: Survey, placed: Placing, radiometry: Radiometry, failed: Collection[str]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """A guide and the target nearest in time, before and after, on the middle of the HR grid; not the ``failed``."""
     day = np.timedelta64(1, "D")
@@ -101,22 +104,13 @@ def _summary(
     wanted, there = config.selection.targets, len(found.of("target"))
     if wanted is not None and wanted != there:
         lines.append(f"{there} targets, where {wanted} were expected")
-    for name, roles in (("HR", ("guide", "reference")), ("LR", ("target",))):
-        good = [np.hypot(*i["shift_px"]) for i in images if i["role"] in roles and i["quality"] in ("good", "doubtful")]
-        failed = sum(i["quality"] == "failed" for i in images if i["role"] in roles)
-        if good or failed:
-            typical = f"median shift {np.median(good):.2f} px, largest {max(good):.2f}" if good else "no shift found"
-            lines.append(
-                f"{name} registration: {typical}" + (f"; {failed} failed and left as they are" if failed else "")
-            )
     lines += [v.text for v in verdicts]
     return "\n".join(lines)
 
 
-def _image(found: Survey, chosen: Chosen, placed: Mapping[str, Placed], written: Mapping[str, Any]) -> dict[str, Any]:
+def _image(found: Survey, chosen: Chosen, placed: Placing, written: Mapping[str, Any]) -> dict[str, Any]:
     where = placed[key(chosen)]
     dx, dy = where.displacement.mean
-    pixel = abs((found.own_box if chosen.role == "target" else found.hr_box).affine.a)
     known = {k: v for k, v in where.record.items() if k != "displacement"}
     return {
         "role": chosen.role,
@@ -127,7 +121,7 @@ def _image(found: Survey, chosen: Chosen, placed: Mapping[str, Placed], written:
         "coverage": chosen.coverage,
         "shift_x": dx,
         "shift_y": dy,
-        "shift_px": [dx / pixel, dy / pixel],
+        "shift_px": [0.0, 0.0],
         "note": written.get("problem", ""),
         "seconds": written.get("seconds"),
         **known,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from ..stats.heldout import Verdict
 from .config import PrepareConfig
@@ -23,6 +25,10 @@ class Said:
     """What is compared on what was left out: "the difference to the guides on dates left out"."""
     detail: str = ""
     """What is applied, in a few figures."""
+    digits: int = 4
+    """Of what is compared."""
+    unit: str = ""
+    """Of what is compared."""
 
     @property
     def text(self) -> str:
@@ -36,7 +42,7 @@ class Said:
             spread = f" ± {100 * v.error:.0f}" if math.isfinite(v.error) else ""
             told = f"{self.measured} {change} by {100 * abs(v.gained):.0f}{spread} %"
             if math.isfinite(v.before) and math.isfinite(v.after):
-                told += f", from {v.before:.4f} to {v.after:.4f}"
+                told += f", from {v.before:.{self.digits}f} to {v.after:.{self.digits}f}{self.unit}"
             words.append(told)
         if v.used and self.detail:
             words.append(self.detail)
@@ -61,3 +67,19 @@ def harmonization_verdict(config: PrepareConfig, radiometry: Radiometry, bands: 
     lines = [found.lines[b] for b in bands]
     detail = ", ".join(f"{b} × {v.gain:.3f} {v.offset:+.4f}" for b, v in zip(bands, lines, strict=True))
     return Said(name, found.verdict, measured, "a matrix of bands" if found.matrix is not None else detail)
+
+
+def registration_verdict(series: str, verdict: Verdict, images: Sequence[Mapping[str, Any]]) -> Said:
+    """What was decided of the displacements of a series, hr or lr."""
+    roles = ("target",) if series == "lr" else ("guide", "reference")
+    held = [i for i in images if i["role"] in roles]
+    sizes = [float(np.hypot(i["shift_x"], i["shift_y"])) for i in held if i.get("applied")]
+    pixels = [float(np.hypot(*i["shift_px"])) for i in held if i.get("applied")]
+    detail = ""
+    if sizes:
+        detail = f"{len(sizes)} of {len(held)} images moved, by {np.median(pixels):.2f} px or {np.median(sizes):.1f} m"
+        detail += f" (median), at most {max(pixels):.2f} px"
+        taken = sum(i["quality"] == "common" for i in held)
+        detail += f"; {taken} of them as the others are" if taken else ""
+    measured = "on windows left out the distance of tie points"
+    return Said(f"{series.upper()} registration", verdict, measured, detail, 2, " px")

@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from ..version import __version__
 from ..writers import create_series, write_region
 from .config import PrepareConfig
 from .harmonizing import Radiometry
-from .placing import Placed, key
+from .placing import Placing, key
 from .state import State
 from .survey import Chosen, Survey
 
@@ -36,7 +36,7 @@ BLOCK = 2**28
 def write_images(
     config: PrepareConfig,
     found: Survey,
-    placed: Mapping[str, Placed],
+    placed: Placing,
     radiometry: Radiometry,
     state: State,
     report: Progress,
@@ -92,7 +92,7 @@ def _create(
     found: Survey,
     role: str,
     images: Sequence[Chosen],
-    placed: Mapping[str, Placed],
+    placed: Placing,
     radiometry: Radiometry,
     state: State,
 ) -> None:
@@ -143,7 +143,7 @@ def _block(
     found: Survey,
     chosen: Chosen,
     index: int,
-    placed: Mapping[str, Placed],
+    placed: Placing,
     radiometry: Radiometry,
     state: State,
     window: Window,

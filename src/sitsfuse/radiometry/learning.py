@@ -22,6 +22,8 @@ AGREEING = 0.5
 """Share of a date's windows that are looked at: those where the guides around it agree best."""
 STEADY = 0.15
 """Error of a date at best, in standard deviations of the land: nearer guides and a better fit give no more weight."""
+CLEAREST = 0.75
+"""Quantile of the windows that dates show from which on more give no more weight; of fewer, haze is likely."""
 NOISE = 0.1
 """Difference between two images that is taken for none, in standard deviations of the land."""
 OUTLYING = 9.0
@@ -55,7 +57,7 @@ class Date:
     doubt: float
     """Error that is to be expected of the HR values, in standard deviations of the land."""
     weight: float
-    """How much it counts."""
+    """How much it counts: by what it shows of the land, by how well its guides agree and by how well a line fits."""
     lines: tuple[Line, ...]
     """Of each band."""
 
@@ -89,6 +91,7 @@ def read_dates(samples: Sequence[Samples]) -> tuple[list[Date], F64Array]:
     """
     spread = np.sqrt(np.mean([s.hr.astype(np.float64).var(axis=1) for s in samples], axis=0))
     scale = np.where(spread > 0, spread, 1.0)
+    clear = float(np.quantile([s.lr.shape[1] for s in samples], CLEAREST))
     dates = []
     for s in samples:
         doubt = np.zeros(s.lr.shape[1])
@@ -100,7 +103,7 @@ def read_dates(samples: Sequence[Samples]) -> tuple[list[Date], F64Array]:
         lines = tuple(fit_line(a, b) for a, b in zip(x, y, strict=True))
         expected = float(np.sqrt(np.mean(np.square(doubt[kept]))))
         missed = [_scatter(a, b, v) / u for a, b, v, u in zip(x, y, lines, scale, strict=True)]
-        weight = 1 / (STEADY**2 + expected**2 + float(np.mean(np.square(missed))))
+        weight = min(s.lr.shape[1] / clear, 1.0) / (STEADY**2 + expected**2 + float(np.mean(np.square(missed))))
         dates.append(Date(s.part, x, y, expected, weight, lines))
     return dates, scale
 

@@ -148,15 +148,10 @@ def choose(points: TiePoints, model: Model) -> Basis:
     broad = all(np.std(p[fitted.agree]) >= BREADTH for p in _places(points)) if count else False
     if count < AFFINE_WINDOWS or not broad:
         return shift
-    d = np.stack([points.d_row, points.d_col], 1)
 
     def error(basis: Basis) -> float:
         """Mean squared distance, clipped, of windows that the fit has not seen."""
-        design, missed = basis.design(*_places(points)), np.empty(len(points))
-        for fold in range(FOLDS):
-            out = window % FOLDS == fold
-            missed[out] = np.hypot(*(d[out] - design[out] @ fit_to(basis, points, ~out).coefficients).T)
-        return float(np.mean(np.minimum(missed, OUTLIER * fitted.spread) ** 2))
+        return float(np.mean(np.minimum(_missed(points, basis), OUTLIER * fitted.spread) ** 2))
 
     groups = [[affine]]
     if model == "local" and count >= LOCAL_WINDOWS:
@@ -168,6 +163,28 @@ def choose(points: TiePoints, model: Model) -> Basis:
         if min(errors) + FINEST**2 < GAIN * least:
             best, least = group[errors.index(min(errors))], min(errors)
     return best
+
+
+def left_out(points: TiePoints, basis: Basis) -> float | None:
+    """How far windows lie from what the others tell, in pixels along an axis; None of a single window.
+
+    A root mean square of distances up to 3 robust standard deviations: those beyond count as that.
+    """
+    if np.unique(window_numbers(points)).size < 2:
+        return None
+    missed = _missed(points, basis)
+    limit = OUTLIER * max(float(np.median(missed)) / 1.1774, FINEST)
+    return float(np.sqrt(np.mean(np.minimum(missed, limit) ** 2) / 2))
+
+
+def _missed(points: TiePoints, basis: Basis) -> F64Array:
+    """(point,) distance of each window to the fit to the windows of other folds."""
+    d, window = np.stack([points.d_row, points.d_col], 1), window_numbers(points)
+    design, missed = basis.design(*_places(points)), np.empty(len(points))
+    for fold in range(min(FOLDS, int(window.max()) + 1)):
+        out = window % FOLDS == fold
+        missed[out] = np.hypot(*(d[out] - design[out] @ fit_to(basis, points, ~out).coefficients).T)
+    return missed
 
 
 def window_numbers(points: TiePoints) -> npt.NDArray[np.intp]:

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from ..core.arrays import BoolArray, F64Array, FloatArray
 from ..core.displacement import Displacement, Nodes
-from .field import Basis, Fit, Model, choose, fit_to, window_numbers
+from .field import Basis, Fit, Model, choose, fit_to, left_out, window_numbers
 from .tiepoints import TiePoints, correlation, tie_points
 
 Quality = Literal["good", "doubtful", "failed"]
@@ -33,6 +33,10 @@ DOUBTFUL_FEW = 6
 """Tie points in agreement below which a registration is doubtful."""
 DOUBTFUL_AGREEMENT = 0.6
 """Share of tie points in agreement below which a registration is doubtful."""
+SYSTEMATIC = 0.012
+"""Error that no number of tie points takes away, in pixels: how images sample their edges."""
+EXPECTED = (0.1, 2.0)
+"""Spread of tie points that is expected, in pixels, and the windows that it counts: few may agree by chance."""
 DOUBTFUL_ERROR = 0.1
 """Standard error above which a registration is doubtful, in pixels."""
 
@@ -62,6 +66,8 @@ class Registration:
     """Robust standard deviation of the tie points around the fit along an axis, in pixels; None without any."""
     error: float | None
     """Standard error of the shift along an axis, in pixels."""
+    left_out: float | None = None
+    """Root mean square distance, along an axis, of tie points left out in turn to what the others tell, in pixels."""
     correlation_before: float | None = None
     """Correlation of the two images' values as they lie, mean over the bands."""
     correlation_after: float | None = None
@@ -195,9 +201,11 @@ def _judged(points: TiePoints, basis: Basis, fit: Fit) -> Registration:
     middle = np.array([0.5])
     shift_row, shift_col = (float(d) for d in (basis.design(middle, middle) @ fit.coefficients)[0])
     # Windows half their side apart are nearly independent under the taper; there is no room for more.
-    room = 4 * points.shape[0] * points.shape[1] / points.window**2
-    windows = min(np.unique(window_numbers(points)[fit.agree]).size, room)
-    error = fit.spread / math.sqrt(max(windows, 1))
+    rows, cols = (2 * (n - points.window) / points.window + 1 for n in points.shape)
+    windows = max(min(np.unique(window_numbers(points)[fit.agree]).size, rows * cols), 1.0)
+    spread, worth = EXPECTED
+    variance = ((windows - 1) * fit.spread**2 + worth * spread**2) / (windows - 1 + worth)
+    error = math.sqrt(variance / windows + SYSTEMATIC**2)
     quality: Quality = "good"
     if error > DOUBTFUL_ERROR or agree < max(DOUBTFUL_FEW, DOUBTFUL_AGREEMENT * len(points)):
         quality = "doubtful"
@@ -205,7 +213,9 @@ def _judged(points: TiePoints, basis: Basis, fit: Fit) -> Registration:
     wide = fit.spread > points.reach / CHANCE
     if few or wide or max(abs(shift_row), abs(shift_col)) >= points.search:
         quality, shift_row, shift_col = "failed", 0.0, 0.0
-    return Registration(basis.model, quality, shift_row, shift_col, len(points), agree, fit.spread, error)
+    return Registration(
+        basis.model, quality, shift_row, shift_col, len(points), agree, fit.spread, error, left_out(points, basis)
+    )
 
 
 def _nodes(values: F64Array) -> Nodes:
