@@ -92,7 +92,7 @@ def test_a_site_is_what_methods_need(made):
 def test_images_are_put_where_they_belong(made):
     done, path = made
     images = {(i["role"], i["date"]): i for i in done["images"]}
-    anchor = done["registration"]["reference"]
+    anchor = done["registration"]["measured_by"]
     # Of no account is where the whole lies: at the robust mean of the HR images.
     zero = images["guide", "2019-03-01"]
     assert np.hypot(zero["shift_x"], zero["shift_y"]) < 2.5

@@ -57,7 +57,11 @@ def record(
         "lr": _series(found.lr, found.lr_box, found.bands),
         "plan": found.plan.table(),
         "images": images,
-        "registration": {"model": config.registration.model, "reference": anchor[0] if anchor else None},
+        "registration": {
+            "model": config.registration.model,
+            "reference": None if config.registration.reference is None else str(config.registration.reference),
+            "measured_by": anchor[0] if anchor else None,
+        },
         "harmonization": fitted,
         "combined": {b: dict(r) for b, r in radiometry.recipes.items() if b in found.bands},
         "problems": [{"path": str(e.where), "problem": e.advice} for e in problems],

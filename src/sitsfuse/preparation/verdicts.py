@@ -32,11 +32,14 @@ class Said:
 
     @property
     def text(self) -> str:
-        """In a sentence."""
+        """In a line."""
+        return "; ".join(part for part in (f"{self.of}: {self.verdict.state}", self.why) if part)
+
+    @property
+    def why(self) -> str:
+        """Reasons and figures, without the decision."""
         v = self.verdict
-        words: list[str] = [v.state]
-        if v.reason:
-            words.append(v.reason)
+        words = [v.reason] if v.reason else []
         if v.used and math.isfinite(v.gained):
             change = "falls" if v.gained >= 0 else "grows"
             spread = f" ± {100 * v.error:.0f}" if math.isfinite(v.error) else ""
@@ -46,19 +49,19 @@ class Said:
             words.append(told)
         if v.used and self.detail:
             words.append(self.detail)
-        return f"{self.of}: {'; '.join(words)}"
+        return "; ".join(words)
 
     def record(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
         known = {
             k: None if isinstance(x, float) and not math.isfinite(x) else x for k, x in asdict(self.verdict).items()
         }
-        return {"of": self.of, "text": self.text, **known}
+        return {"of": self.of, "text": self.text, "why": self.why, **known}
 
 
 def harmonization_verdict(config: PrepareConfig, radiometry: Radiometry, bands: Sequence[str]) -> Said:
     """What was decided of the radiometry."""
-    name, measured = "harmonisation", "on dates left out the difference to the guides"
+    name, measured = "Harmonisation", "on dates left out the difference to the guides"
     if config.harmonization.mode == "none":
         return Said(name, Verdict("off", reason="not asked for"), measured)
     found = radiometry.harmonization

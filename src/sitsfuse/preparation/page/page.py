@@ -52,6 +52,7 @@ def prepare_page(record: Mapping[str, Any], samples: Mapping[str, np.ndarray], p
         "site": {k: record.get(k) or "" for k in ("name", "landscape", "location", "version", "made")},
         "sentences": sentences(record),
         "facts": facts(record),
+        "verdicts": _rows(record.get("verdicts"), ("of", "state", "why")),
         "grids": [
             _row(record[s], ("sensor", "crs", "bands"), name=NAMES[s], **_extent(record[s]))
             for s in NAMES

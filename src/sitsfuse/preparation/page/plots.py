@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 RINGS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Radii of the circles around no displacement, in pixels."""
-SHIFTED = ("reference", "good", "doubtful", "failed", "off")
+SHIFTED = ("reference", "good", "common", "doubtful", "failed", "off")
 """What may become of an image's registration."""
-SYMBOLS = {"reference": "s", "good": "o", "doubtful": "^", "failed": "x", "off": "o"}
-INKS = {"reference": "ink", "good": "good", "doubtful": "doubtful", "failed": "failed", "off": "rule"}
+SYMBOLS = {"reference": "s", "good": "o", "common": "D", "doubtful": "^", "failed": "x", "off": "o"}
+INKS = {"reference": "ink", "good": "good", "common": "ink", "doubtful": "doubtful", "failed": "failed", "off": "rule"}
 SHIFT, OVER, BAND = (3.3, 3.14), (4.3, 3.14), (1.95, 1.87)
 """Width and height of the figures of displacements, of them against the date, and of a band, in inches."""
 SMALL = 7.5

@@ -54,7 +54,7 @@ def revisit(images: Sequence[Dated], role: str) -> Revisit | None:
 
 def typical_shift(record: Mapping[str, Any], series: str) -> float | None:
     """Median length of the displacements found in a series, in its pixels."""
-    sizes = [s.size for s in shifts(record, series) if s.quality in ("good", "doubtful")]
+    sizes = [s.size for s in shifts(record, series) if s.quality in ("good", "doubtful", "common")]
     return float(np.median(sizes)) if sizes else None
 
 
@@ -153,18 +153,12 @@ def _pairs(images: Sequence[Dated]) -> str:
 
 
 def _shifted(record: Mapping[str, Any]) -> str:
-    known = [
-        f"{name} images are displaced by {number(size, 2)} px"
-        for series, name in (("hr", "HR"), ("lr", "LR"))
-        if (size := typical_shift(record, series)) is not None
-    ]
     if (record.get("registration") or {}).get("model") == "none":
         return "Images were not registered."
     images, bad = record.get("images") or [], flagged(record)
-    parts = [f"{', '.join(known)} (median, in pixels of their own)."] if known else []
-    if bad:
-        parts.append(f"The registration of {bad} of {counted(len(images), 'image')} is doubtful or failed.")
-    return " ".join(parts)
+    if not bad:
+        return ""
+    return f"The registration of {bad} of {counted(len(images), 'image')} is doubtful or failed."
 
 
 def _harmonised(record: Mapping[str, Any]) -> str:
