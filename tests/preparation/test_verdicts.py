@@ -13,8 +13,8 @@ DOUBTFUL = Verdict("doubtful", 0.123, 0.1, 0.02, 0.0175, 5, "look here")
 def test_a_verdict_says_what_was_decided_why_and_what_it_gains():
     said = Said("Harmonisation", DOUBTFUL, "on dates left out the difference", "red × 1.05")
     assert said.text == (
-        "Harmonisation: doubtful; look here; on dates left out the difference falls by 12 ± 10 %, from 0.0200 to 0.0175; "
-        "red × 1.05"
+        "Harmonisation: doubtful; look here; on dates left out the difference falls by 12 ± 10 %, "
+        "from 0.0200 to 0.0175; red × 1.05"
     )
     # What is not applied tells nothing of what it would be.
     text = Said("Harmonisation", NOT, "on dates left out the difference", "red × 1.05").text

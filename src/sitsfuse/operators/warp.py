@@ -15,7 +15,7 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy import sparse
-from scipy.ndimage import correlate1d, map_coordinates, spline_filter, uniform_filter
+from scipy.ndimage import map_coordinates, spline_filter, uniform_filter
 
 from ..core.arrays import BoolArray, FloatArray
 from ..core.displacement import STAY, Displacement
@@ -183,25 +183,25 @@ def _interpolated(values: FloatArray, valid: BoolArray, axes: tuple[Axis, Axis])
         ok = np.take(ok, first, axis) & np.take(ok, second, axis)
         ok &= inside[:, None] if axis == 0 else inside
     out = np.empty((values.shape[0], *ok.shape), np.float32)
+    same = all(a.ratio == 1 for a in axes)
     for band, filled in zip(out, _filled(values, valid), strict=True):
-        coefficients = spline_filter(filled, 3, np.float32, "mirror")
-        if all(a.ratio == 1 for a in axes):
-            band[:] = _shifted(coefficients, axes)
+        if same:
+            band[:] = _shifted(filled, axes)
         else:
+            coefficients = spline_filter(filled, 3, np.float32, "mirror")
             band[:] = separable(coefficients, *(_spline_matrix(a) for a in axes))
     out[:, ~ok] = np.nan
     return out, ok
 
 
-def _shifted(coefficients: FloatArray, axes: tuple[Axis, Axis]) -> FloatArray:
-    """The spline at places that are all as far from a pixel: one kernel per axis does for all of them."""
-    out = coefficients
-    for k, axis in enumerate(axes):
-        first = math.floor(axis.offset)
-        distance = np.abs(axis.offset - first - np.arange(-1, 3))
-        out = correlate1d(out, _bspline(distance), k, mode="nearest", origin=-1)
-        out = np.take(out, np.clip(first + np.arange(axis.n_lr), 0, axis.n_hr - 1), k)
-    return np.asarray(out, np.float32)
+def _shifted(image: FloatArray, axes: tuple[Axis, Axis]) -> FloatArray:
+    """The spline at places that are all as far from a pixel."""
+    from .splines import shifted  # compiled, and not needed for most
+
+    rows, cols = axes
+    first = (math.floor(rows.offset), math.floor(cols.offset))
+    rest = (rows.offset - first[0], cols.offset - first[1])
+    return shifted(image, first, rest, (rows.n_lr, cols.n_lr))
 
 
 def _filled(values: FloatArray, valid: BoolArray) -> FloatArray:
