@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 
 from sitsfuse.core.series import make_series
-from sitsfuse.drawing import comparison as drawing
+from sitsfuse.drawing import furniture
 from sitsfuse.drawing.comparison import comparison, draw_comparison
 from sitsfuse.drawing.stretch import Stretch, absolute_error, busiest
 from sitsfuse.errors import InputError
@@ -202,7 +202,7 @@ def test_busiest_finds_the_pattern():
 
 @given(st.floats(1e-3, 1e6))
 def test_scale_bars_are_round(length):
-    found = drawing._round(length)
+    found = furniture.round_length(length)
     assert found <= length * (1 + 1e-6) < found * 2.6
     assert f"{found:e}"[0] in "125"
 

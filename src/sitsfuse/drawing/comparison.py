@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +14,11 @@ from ..core.grid import Window
 from ..core.series import geobox
 from ..errors import InputError
 from .figures import require_matplotlib
-from .stretch import INVALID, Stretch, absolute_error, busiest
+from .furniture import FONT, corners, frame, in_lower_left, outline, scale_bar, shape_of, unit_of
+from .stretch import Stretch, absolute_error, busiest
 from .weights import MAPS, Maps, most_used
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -28,7 +26,6 @@ WIDTH, MARGIN, BAR, GAP = 11.0, 0.34, 0.92, 0.08
 """Width of the figure, left margin, right margin with the colour bars, and gaps; in inches."""
 HEAD, TITLE = 0.42, 0.30
 """Height of the figure's heading and of a row of titles, in inches."""
-FONT = 11
 
 
 def draw_comparison(
@@ -126,7 +123,7 @@ def comparison(
 
     rows, cols = geobox(prediction).shape
     columns = len(shown) + (truth is not None)
-    page = _Page(columns, rows / cols, _shape_of(zoom), 0 if maps is None else len(maps.weights))
+    page = _Page(columns, rows / cols, shape_of(zoom), 0 if maps is None else len(maps.weights))
     figure = figure_class(figsize=(WIDTH, page.height), facecolor="white")
     heading = " · ".join(part for part in (_date(prediction), title) if part)
     figure.text(MARGIN / WIDTH, 1 - 0.27 / page.height, heading, fontsize=FONT + 2, weight="bold", va="center")
@@ -134,14 +131,14 @@ def comparison(
         pixel = abs(geobox(image).affine.a)
         whole, part = (figure.add_axes(page.panel(row, column)) for row in (0, 1))
         for axes, window in ((whole, None), (part, zoom)):
-            axes.imshow(stretch(image), extent=_corners(image), interpolation=_how(image, prediction, window))
-            _frame(axes, prediction, window)
-        unit = _unit(prediction)
+            axes.imshow(stretch(image), extent=corners(image), interpolation=_how(image, prediction, window))
+            frame(axes, prediction, window)
+        unit = unit_of(prediction)
         whole.set_title(f"{name}, {pixel:g} {unit}" if unit else name, fontsize=FONT)
-        _outline(whole, prediction, zoom)
+        outline(whole, prediction, zoom)
         if not column:
-            _scale_bar(whole, prediction, None, on_right=_in_lower_left(zoom, rows, cols))
-            _scale_bar(part, prediction, zoom)
+            scale_bar(whole, prediction, None, on_right=in_lower_left(zoom, rows, cols))
+            scale_bar(part, prediction, zoom)
             part.set_ylabel("enlarged", fontsize=FONT)
     if truth is not None:
         _draw_error(figure, page, columns - 1, prediction, shown["Truth"], zoom)
@@ -208,16 +205,16 @@ def _draw_error(
         axes = figure.add_axes(page.panel(row, column))
         drawn = axes.imshow(
             error,
-            extent=_corners(prediction),
+            extent=corners(prediction),
             interpolation=_how(prediction, prediction, window),
             cmap="cividis",
             vmin=0,
             vmax=max(most, 1e-6),
         )
-        _frame(axes, prediction, window)
+        frame(axes, prediction, window)
         if window is None:
             axes.set_title("Absolute error", fontsize=FONT)
-            _outline(axes, prediction, zoom)
+            outline(axes, prediction, zoom)
     count = prediction.sizes["band"]
     bar = figure.colorbar(drawn, cax=figure.add_axes(page.bar(0, 1)), extend="max")
     mean = f", mean of {count} bands" if count > 1 else ""
@@ -234,13 +231,13 @@ def _draw_weights(figure: Figure, page: _Page, maps: Maps, prediction: xr.Datase
         axes = figure.add_axes(page.panel(2, i))
         drawn = axes.imshow(
             weights,
-            extent=_corners(prediction),
+            extent=corners(prediction),
             interpolation="antialiased",
             cmap="viridis",
             vmin=low,
             vmax=max(float(high), low + 1e-6),
         )
-        _frame(axes, prediction, None)
+        frame(axes, prediction, None)
         axes.set_title(f"{str(time)[:10]}{_days(time, prediction)}", fontsize=FONT - 1, pad=4)
     left, bottom, _, high_ = page.panel(2, 0)
     of = f" in the {maps.band} band" if maps.band else ""
@@ -268,71 +265,6 @@ def _how(image: xr.Dataset, prediction: xr.Dataset, window: Window | None) -> st
     return "antialiased" if window is None and geobox(image).shape == geobox(prediction).shape else "nearest"
 
 
-def _frame(axes: Axes, prediction: xr.Dataset, window: Window | None) -> None:
-    """Show the extent of a window of the prediction, without ticks."""
-    left, right, bottom, top = _corners(prediction, window)
-    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], facecolor=INVALID, aspect="auto")
-    for spine in axes.spines.values():
-        spine.set(linewidth=0.6, color="0.3")
-
-
-def _corners(image: xr.Dataset, window: Window | None = None) -> tuple[float, float, float, float]:
-    """Left, right, bottom, top of a window of pixels, or of the whole image: so images of any pixel size overlay."""
-    box = geobox(image)
-    y, x = window or (slice(0, box.shape[0]), slice(0, box.shape[1]))
-    to = box.affine
-    return to.c + x.start * to.a, to.c + x.stop * to.a, to.f + y.stop * to.e, to.f + y.start * to.e
-
-
-def _outline(axes: Axes, prediction: xr.Dataset, zoom: Window) -> None:
-    """Where the enlarged part lies: white on black, to be seen on any ground."""
-    left, right, bottom, top = _corners(prediction, zoom)
-    for width, colour in ((2.6, "black"), (1.2, "white")):
-        axes.plot(
-            [left, right, right, left, left],
-            [top, top, bottom, bottom, top],
-            color=colour,
-            linewidth=width,
-            solid_joinstyle="miter",
-        )
-
-
-def _scale_bar(axes: Axes, prediction: xr.Dataset, window: Window | None, *, on_right: bool = False) -> None:
-    """A bar of a round length in a lower corner."""
-    left, right, bottom, top = _corners(prediction, window)
-    unit = _unit(prediction)
-    pixel = 1.0 if unit else abs(geobox(prediction).affine.a)
-    length = _round(abs(right - left) / pixel / 4)
-    label = f"{length / 1000:g} km" if unit == "m" and length >= 1000 else f"{length:g} {unit or 'px'}"
-    reach = math.copysign(length * pixel, right - left)
-    x, y = left + 0.06 * (right - left), bottom + 0.06 * (top - bottom)
-    if on_right:
-        x = right - 0.06 * (right - left) - reach
-    for width, colour in ((5.0, "black"), (2.6, "white")):
-        axes.plot([x, x + reach], [y, y], color=colour, linewidth=width, solid_capstyle="butt")
-    text = axes.text(x, y + 0.035 * (top - bottom), label, color="white", fontsize=FONT - 1, va="bottom")
-    from matplotlib.patheffects import withStroke
-
-    text.set_path_effects([withStroke(linewidth=2.2, foreground="black")])
-
-
-def _in_lower_left(window: Window, rows: int, cols: int) -> bool:
-    """Whether a window would hide behind a scale bar."""
-    return bool(window[0].stop > 0.8 * rows and window[1].start < 0.36 * cols)
-
-
-def _round(length: float) -> float:
-    """The largest of 1, 2, 5, 10, 20 … that does not exceed ``length``."""
-    power = 10.0 ** math.floor(math.log10(length))
-    return max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9))
-
-
-def _unit(image: xr.Dataset) -> str:
-    """Unit of the grid: m of a projected CRS, nothing where pixels have no size on the ground."""
-    crs = geobox(image).crs
-    return "m" if crs is not None and crs.projected and crs.units[0] in ("metre", "meter") else ""
-
-
 def _date(image: xr.Dataset) -> str:
     return str(image["time"].values)[:10] if "time" in image.coords else ""
 
@@ -343,9 +275,3 @@ def _days(time: np.datetime64, prediction: xr.Dataset) -> str:
         return ""
     days = (time.astype("datetime64[D]") - prediction["time"].values.astype("datetime64[D]")).astype(int)
     return f" ({days:+d})".replace("-", "−")
-
-
-def _shape_of(window: Sequence[slice]) -> float:
-    """Height over width."""
-    rows, cols = (s.stop - s.start for s in window)
-    return float(rows / cols)
