@@ -16,9 +16,10 @@ import pytest
 import sitsfuse
 from sitsfuse import InputError
 from sitsfuse.preparation import make_config, prepare
-from sitsfuse.runtime import claims
-from sitsfuse.runtime.claims import Kind, claim, difference, lock_of, read_record
+from sitsfuse.runtime import locks
+from sitsfuse.runtime.claims import Kind, claim, difference, read_record
 from sitsfuse.runtime.files import STATE, write_json
+from sitsfuse.runtime.locks import lock_of
 from sitsfuse.writers import write_site
 
 
@@ -143,7 +144,7 @@ def test_the_lock_of_a_killed_process_does_not_count(tmp_path):
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from sitsfuse.runtime.claims import locked
+        from sitsfuse.runtime.locks import locked
         with locked(Path(sys.argv[1])):
             print("mine", flush=True)
             sys.stdin.read()
@@ -165,7 +166,7 @@ def test_the_lock_of_a_killed_process_does_not_count(tmp_path):
 OWNERS = {
     "another host": ({"host": "elsewhere", "machine": "other", "pid": 1}, False),
     "this host before its last start": ({"host": socket.gethostname(), "machine": "other", "pid": 1}, True),
-    "a container on this machine": ({"host": "elsewhere", "machine": claims._machine(), "pid": 1}, True),
+    "a container on this machine": ({"host": "elsewhere", "machine": locks._machine(), "pid": 1}, True),
     "nobody": ({}, True),
 }
 
@@ -182,8 +183,8 @@ def test_a_lock_that_is_left_behind(tmp_path, case):
 
 
 def test_where_the_system_knows_no_locks_the_process_tells(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "fcntl", None)
-    me = {"host": socket.gethostname(), "machine": claims._machine()}
+    monkeypatch.setattr(locks, "fcntl", None)
+    me = {"host": socket.gethostname(), "machine": locks._machine()}
     lock_of(tmp_path / "out").write_text(json.dumps(me | {"pid": os.getpid()}))
     with pytest.raises(InputError, match="another run"):
         make(tmp_path / "out", {})

@@ -285,7 +285,7 @@ def test_a_model_that_is_there_is_left_alone(site, tiny, tmp_path, monkeypatch):
     assert sitsfuse.train(site, str(out), steps=STEPS, **TINY) == out
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     for what, options in (
-        ("steps is 5 there and 30 here", {"steps": 30, "seed": 2}),
+        ("steps is 14 there and 30 here", {"steps": 30, "seed": 2}),
         ("factor is 2.5 there and 5.0 here", {"factor": 5.0}),
         ("licence is .* there and .CC0. here", {"licence": "CC0"}),
         ("name is .tiny. there and .yours. here", {"name": "yours"}),

@@ -179,7 +179,9 @@ def _kind(own: Mapping[str, Any]) -> Kind:
         if (folder / CARD).is_file():
             card = read_card(folder)
             return card.training | {"licence": card.licence, "name": card.name if own["name"] else None}
-        return record_of(checkpoint) | dict(own) if checkpoint.is_file() else None
+        if checkpoint.is_file():
+            return record_of(checkpoint) | dict(own)
+        return {} if (folder / STATE).is_dir() else None
 
     # Elsewhere a training may go on, if not to the last bit.
     return Kind("`sitsfuse train`", recorded, _clear, True, (STATE,), ("device", "stopped", "sitsfuse"))
