@@ -196,6 +196,15 @@ def test_a_study_goes_on_where_it_was(site, registration):
     assert len(stamps) == 30
 
 
+def test_a_study_may_be_given_more_levels(site, tmp_path):
+    for levels in ([0.5], [0.25]):
+        study(
+            "registration", [site], tmp_path / "r", methods=["temporal"], variants=["between"], levels=levels, seeds=1,
+            max_dates=1, jobs=0,
+        )  # fmt: skip
+    assert told(tmp_path / "r")["between", "temporal", RMSE].levels.tolist() == [0, 0.25, 0.5]
+
+
 def test_the_page_tells_the_levels(registration):
     page = Page(sitsfuse.report(registration))
     assert page.sections() == ["verdicts", "curves", "numbers", "settings"]
@@ -222,7 +231,7 @@ def test_other_ratios_and_scales_are_sites_of_their_own(site, tmp_path):
     assert (out / "derived" / "here@2.zarr").is_dir()
 
 
-def test_bad_input(site, tmp_path):
+def test_bad_input(site, registration, tmp_path):
     for match, arguments in (
         ("'tides' is unknown", ("tides", [site])),
         ("not among the simulated sites", ("noise", ["atlantis"])),
@@ -231,6 +240,10 @@ def test_bad_input(site, tmp_path):
             study(*arguments, tmp_path / "r", jobs=0)
     with pytest.raises(InputError, match="of no study of the noise"):
         study("noise", [site], tmp_path / "r", variants=["between"], jobs=0)
+    with pytest.raises(InputError, match="holds a study of the registration"):
+        study("noise", [site], registration, methods=["temporal"], jobs=0)
+    with pytest.raises(InputError, match="holds a study of the registration"):
+        sitsfuse.benchmark([site], registration, methods=["temporal"], jobs=0)
 
 
 # --- curves ----------------------------------------------------------------------------------------------------

@@ -29,10 +29,27 @@ SHOWN = 6
 """Most dates per site of which that window is kept."""
 
 
-def taken(results: Results, sites: Sequence[str | Path], overwrite: bool) -> AbstractContextManager[bool]:
+def taken(
+    results: Results, sites: Sequence[str | Path], overwrite: bool, study: str = ""
+) -> AbstractContextManager[bool]:
     """Keep the folder to this run: one of ours, or empty; emptied on request, of simulated sites too unless others are
     given. See :func:`~sitsfuse.runtime.claims.claim`.
+
+    Parameters
+    ----------
+    study
+        The study that is to be run over it; empty for a benchmark.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else.
     """
+    held = read_json(results.path / "benchmark.json")
+    before = (held.get("study") or {}).get("kind", "")
+    if held and before != study and not overwrite:
+        what = f"a study of the {before}" if before else "a benchmark"
+        raise InputError(results.path, f"holds {what}", "choose another folder or `overwrite=True`")
     foreign = bool(sites)
     # Sites that a benchmark has simulated may be given to another one.
     apart = [s for s in sites if Path(s).resolve().parent != (results.path / "sites").resolve()]
@@ -51,7 +68,7 @@ def _recorded(path: Path) -> dict[str, Any] | None:
 def _clear(path: Path, foreign: bool) -> None:
     """Remove the results; the configuration last: without it, what is left could not be told from foreign files."""
     simulated = (path / SIMULATED_SITES).is_file() and not foreign
-    for name in ("parts", "samples", "predictions", "work", *(("sites",) if simulated else ())):
+    for name in ("parts", "derived", "samples", "predictions", "work", *(("sites",) if simulated else ())):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in ("metrics.parquet", "benchmark.json"):
         (path / name).unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from ..benchmarking.windows import opened
 from ..core.site import group
 from ..errors import InputError
 from ..fusion.fuse import TILE
+from ..runtime.files import read_json
 from ..runtime.progress import Progress, silent
 from ..version import __version__
 from .disturbances import VARIANTS, Disturbance
@@ -106,7 +107,8 @@ def study(
         raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
     used = _variants(kind, variants)
     paths = [Path(s) for s in sites if Path(s).exists()]
-    with taken(results, paths, overwrite):
+    with taken(results, paths, overwrite, kind):
+        before = read_json(results.path / "benchmark.json").get("study", {})
         names = [str(s).lower() for s in sites if not Path(s).exists()] or ([] if sites else list(DEFAULT_SITES))
         simulations = simulated(results.path, kind, names, size, report) if names else []
         about: dict[str, Any] = {"kind": kind, "seeds": seeds, "bases": {}, "levels": {}}
@@ -133,7 +135,7 @@ def study(
             "methods": chosen,
             "protocols": asked,
         }
-        config = merged(results, config) | {"study": about}
+        config = merged(results, config) | {"study": _joined(before, about)}
         results.configure(config)
         run_missing(results, config, report, jobs=jobs, see=seen)
         table = results.collect()
@@ -152,6 +154,24 @@ def seen(path: str, unit: Unit, date: np.datetime64, answer: np.datetime64) -> x
 @functools.lru_cache(2)
 def _disturbed(path: str, target: str, text: str) -> xr.DataTree:
     return Disturbance.parse(text)(opened(path, target))
+
+
+def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study holds after another run over it, of more sites, levels, variants or seeds."""
+    if not before:
+        return dict(now)
+    names = dict.fromkeys([*before["levels"], *now["levels"]])
+    levels = {n: [*before["levels"].get(n, []), *now["levels"].get(n, [])] for n in names}
+    return {
+        "kind": now["kind"],
+        "seeds": max(before["seeds"], now["seeds"]),
+        "bases": {**before["bases"], **now["bases"]},
+        "levels": {n: sorted(set(held), key=functools.partial(_apart, held[0])) for n, held in levels.items()},
+    }
+
+
+def _apart(base: float, level: float) -> float:
+    return abs(level - base)
 
 
 def _variants(kind: str, wanted: Sequence[str] | None) -> list[str]:
