@@ -47,6 +47,7 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/series.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/corrections.py

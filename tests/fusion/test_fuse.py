@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from sitsfuse.core import loading
 from sitsfuse.core.options import parameters
 from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
@@ -512,6 +513,38 @@ def test_the_default_number_of_workers_is_the_allowed_cores():
     from sitsfuse.runtime.threads import default_workers
 
     assert default_workers() == len(os.sched_getaffinity(0))
+
+
+def test_the_guides_of_a_tile_are_read_once_for_all_its_dates(tree, monkeypatch):
+    from sitsfuse.fusion import run as loop
+
+    monkeypatch.setattr("sitsfuse.methods.shared.rehearsal.Rehearsal.calibrate", lambda *_: None)
+    read, guides = [], group(tree, "guide").sizes["time"]
+    real = loading.read
+
+    def watched(series, window, times=None):
+        if series.sizes["time"] == guides:
+            read.append(window)
+        return real(series, window, times)
+
+    monkeypatch.setattr(loop, "read", watched)
+    run(tree, None, tile=TILE, workers=1)
+    assert len(read) == TILES
+
+
+def test_a_study_is_made_once(tree):
+    run(tree, None, tile=TILE, workers=2)
+    assert len(Counted.studies) == 1
+    assert len(Counted.fits) == len(DATES)
+
+
+def test_a_run_resumes_with_the_tiles_that_it_began_with(tree, tmp_path):
+    """Whatever cores and memory the machine has then."""
+    out = tmp_path / "out.zarr"
+    run(tree, out, "zarr", dates=DATES[:2], tile=16)
+    Counted.calls.clear()
+    fuse(tree, out, method=Counted(), format="zarr", dates=DATES[:2])
+    assert not Counted.calls
 
 
 def test_dates_run_beside_each_other(tree):

@@ -319,7 +319,7 @@ def test_cog_is_valid_and_holds_the_values(tmp_path, lazy, size):
         assert source.transform == Affine(10, 0, 5e5, 0, -10, 4e6)
         assert source.tags()["version"] == "1"
         assert source.tags()["guides"] == '["a", "b"]'
-        assert source.compression.value == "DEFLATE"
+        assert source.compression.value == "ZSTD"
     assert not _left_overs(path.parent)
 
 

@@ -83,8 +83,13 @@ def fuse(
         str | None, typer.Option(help="auto, cpu or cuda, for methods that train.", rich_help_panel=SPEED)
     ] = None,
     tile: Annotated[
-        int, typer.Option(help="Side of a tile, in HR pixels: it bounds the memory.", min=16, rich_help_panel=SPEED)
-    ] = 1024,
+        int | None,
+        typer.Option(
+            help="Side of a tile, in HR pixels: it bounds the memory. Default: by cores and free memory.",
+            min=16,
+            rich_help_panel=SPEED,
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Tiles at a time. Default: all cores.", min=1, rich_help_panel=SPEED)
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +13,15 @@ import numpy.typing as npt
 import xarray as xr
 
 from ..core.series import geobox
-from ..core.site import group
+from ..core.site import group, pair_of
 from ..core.tiling import blocks
 from ..errors import InputError
 from ..methods import Method, Predictor
 from ..methods.registry import make_method
 from ..radiometry.screening import Screening, screen
 from ..readers import open_site
-from ..runtime import threads
+from ..runtime import memory, threads
+from ..runtime.files import STATE, read_json
 from ..runtime.progress import Progress, silent
 from .dates import plan_dates
 from .outputs.cog import CogOutput
@@ -29,9 +31,12 @@ from .outputs.zarr import ZarrOutput
 from .pool import open_pool
 from .record import configuration_of
 from .run import OnFit, Run
+from .sizes import SIDES, tile_side
 
-TILE = 1024
-"""Default side of a tile, in HR pixels."""
+TILE = SIDES[0]
+"""Largest side that a tile has by default, in HR pixels."""
+LOOK = 256
+"""Side of the blocks that are looked at for a valid pixel."""
 OnScreening = Callable[[Screening], None]
 """Called with what was found of the guides."""
 
@@ -45,7 +50,7 @@ def fuse(
     dates: Sequence[Any] | None = None,
     every: str | None = None,
     format: str = "cog",
-    tile: int = TILE,
+    tile: int | None = None,
     weights: bool = False,
     int16: bool = False,
     workers: int | None = None,
@@ -76,7 +81,8 @@ def fuse(
     format
         ``"cog"``: a folder of GeoTIFFs; ``"zarr"``: one Zarr series.
     tile
-        Side of a tile, in HR pixels; it bounds the memory and does not change the result.
+        Side of a tile, in HR pixels; it bounds the memory and does not change the result. By default that of the
+        output, if a run is resumed; else up to 1024, so that there is work for all cores and memory for all tiles.
     weights
         Whether to keep the weights of the guides, where the method has them.
     int16
@@ -115,7 +121,7 @@ def fuse(
     """
     tree = open_site(site) if isinstance(site, str | Path) else site
     chosen = make_method(method, options) if isinstance(method, str) else method
-    if tile < 16:
+    if tile is not None and tile < 16:
         raise InputError("`tile`", f"{tile} is too small", "give at least 16 HR pixels")
     if format not in ("cog", "zarr"):
         raise InputError("`format`", f"{format!r} is unknown", "choose cog or zarr")
@@ -138,7 +144,7 @@ def fuse(
         box=geobox(guide),
         guides=guide["time"].values,
         weights=weights,
-        tile=tile,
+        tile=tile or _tile(tree, chosen, len(times), out, overwrite, workers, scheduler),
         config=configuration_of(tree, chosen, times) | {"left_out_guides": left_out},
     )
     with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree)) as output:
@@ -163,6 +169,29 @@ def _without(site: xr.DataTree, times: npt.NDArray[np.datetime64]) -> xr.DataTre
     return tree
 
 
+def _tile(
+    site: xr.DataTree,
+    method: Method,
+    dates: int,
+    out: str | Path | None,
+    overwrite: bool,
+    workers: int | None,
+    scheduler: str | None,
+) -> int:
+    """The side of a tile where none is asked for: that of a run to resume, else by cores and memory."""
+    if out is not None and not overwrite:
+        with contextlib.suppress(OSError):  # whoever opens the output tells what is wrong with it
+            known = read_json(Path(out) / STATE / "run.json").get("tile")
+            if isinstance(known, int):
+                return known
+    if scheduler is not None:
+        return TILE  # nobody knows the memory of its workers
+    guide, pair = group(site, "guide"), pair_of(site)
+    planes = max(guide.sizes["time"], 1) * guide.sizes["band"]
+    slots = workers or threads.default_workers()
+    return tile_side(pair.hr.shape, method.halo(pair.ratio), planes, dates, slots, memory.free())
+
+
 def check_guides(site: xr.DataTree, method: Method) -> None:
     """Raise :class:`InputError` if there are too few guides for the method, or one has no valid pixel."""
     guide = group(site, "guide")
@@ -185,9 +214,15 @@ def check_guides(site: xr.DataTree, method: Method) -> None:
 
 
 def _any_valid(image: xr.Dataset) -> bool:
-    """Whether an image has a valid pixel; reads block by block until it finds one."""
+    """Whether an image has a valid pixel; reads small blocks, the middle first, until it finds one."""
     shape = image.sizes["y"], image.sizes["x"]
-    return any(image["valid"].isel(y=y, x=x).values.any() for y, x in blocks(shape, 2048))
+    places = sorted(blocks(shape, LOOK), key=lambda b: _off_centre(b[0], shape[0]) + _off_centre(b[1], shape[1]))
+    return any(image["valid"].isel(y=y, x=x).values.any() for y, x in places)
+
+
+def _off_centre(part: slice, size: int) -> int:
+    """Twice the distance of the middle of a part from that of the whole."""
+    return abs(int(part.start) + int(part.stop) - size)
 
 
 def _ignore(_date: np.datetime64, _predictor: Predictor) -> None:

@@ -1,11 +1,12 @@
-"""The loop that all methods share: dates × tiles, a few at a time."""
+"""The loop that all methods share: tiles × blocks of dates, a few at a time."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from ..core.tiling import TileWindow, tiles
 from ..errors import InputError
 from ..methods import Method, Predictor, Study, Tile
 from ..runtime import threads
+from ..runtime.memo import Memo
 from ..runtime.progress import Progress
 from .outputs.layout import Output
 from .pool import Pool
 from .record import record_of
+from .sizes import block_size
 
 STAGE = "fusing"
 """What a run's progress is called; its steps are tiles."""
@@ -35,7 +38,7 @@ OnFit = Callable[[np.datetime64, Predictor], None]
 
 @dataclass
 class Run:
-    """One run: fits dates and predicts their tiles, a few dates at a time."""
+    """One run: takes the dates block by block, fits them, and predicts the tiles of all dates of a block at once."""
 
     site: xr.DataTree
     method: Method
@@ -50,68 +53,86 @@ class Run:
         pair = pair_of(self.site)
         self.windows = list(tiles(pair, layout.tile, self.method.halo(pair.ratio)))
         self.left: dict[int, set[int]] = {}
-        waiting: list[int] = []
-        todo = 0
         for date in range(len(layout.times)):
             if not self.output.finished(date):
                 self.left[date] = set(range(len(self.windows))) - set(self.output.done(date))
-                todo += len(self.left[date])
-                waiting.append(date)
+        todo = sum(map(len, self.left.values()))
         self.total = len(layout.times) * len(self.windows)
         self.count = self.total - todo
-        self.tasks: dict[Any, tuple[str, int]] = {}
-        self.queue: deque[tuple[str, int, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.waiting = deque(self.left)
+        self.size = block_size(todo, self.pool.slots)
+        self.tasks: dict[Any, tuple[Callable[[Any, Any], None], tuple[int, ...]]] = {}
+        self.queue: deque[tuple[Callable[[Any, Any], None], tuple[int, ...], tuple[Any, ...]]] = deque()
         self.study: Any = None
-        active: set[int] = set()
         self.report(STAGE, self.count, self.total)
         try:
-            while waiting or self.queue or self.tasks:
-                while waiting and len(active) < self.pool.slots:
-                    active.add(date := waiting.pop(0))
-                    self._start(date)
+            while self.waiting or self.queue or self.tasks:
+                # The next block begins when this one no longer keeps everyone busy.
+                while self.waiting and len(self.queue) + len(self.tasks) < 2 * self.pool.slots:
+                    self._start()
                 # Few at a time: waiting for one of many tasks costs time for each of them.
                 while self.queue and len(self.tasks) < 2 * self.pool.slots:
-                    kind, date, function, args = self.queue.popleft()
-                    self.tasks[self.pool.submit(function, *args)] = kind, date
+                    then, dates, call = self.queue.popleft()
+                    self.tasks[self.pool.submit(*call)] = then, dates
                 for task in self.pool.wait(list(self.tasks)):
-                    kind, date = self.tasks.pop(task)
-                    if self._advance(kind, date, task):
-                        active.discard(date)
+                    then, dates = self.tasks.pop(task)
+                    then(dates, task)
+                    self.report(STAGE, self.count, self.total)
         except BaseException:
             for task in self.tasks:
                 task.cancel()
             raise
 
-    def _start(self, date: int) -> None:
-        if self.left[date]:
+    def _start(self) -> None:
+        """Fit the dates of the next block; a date of which all tiles are there only wants its images."""
+        fits: dict[int, Any] = {}
+        while self.waiting and len(fits) < self.size:
+            date = self.waiting.popleft()
+            if not self.left[date]:
+                self._finish(date)
+                continue
             if self.study is None:
                 self.study = self.pool.submit(self.method.study, self.site)
                 self.pool.wait([self.study])
                 if (error := self.study.exception()) is not None:
                     raise error
-            self._submit("fit", date, fit_date, self.study, self.output.layout.times[date])
-        else:
-            self._submit("finish", date, self.output.finish, date)
+            fits[date] = None
+            self.queue.append(
+                (partial(self._fitted, fits), (date,), (fit_date, self.study, self.output.layout.times[date]))
+            )
 
-    def _advance(self, kind: str, date: int, task: Any) -> bool:
-        """Take what a task has made and submit what it allows; True when the date is complete."""
-        value = task.result()
-        if kind == "fit":
-            self.on_fit(self.output.layout.times[date], value)
-            self.output.begin(date, record_of(self.output.layout, date, value))
-            for k in sorted(self.left[date]):
-                self._submit("tile", date, run_tile, task, self.site, self.output, date, k, self.windows[k])
-        elif kind == "tile":
-            self.left[date].discard(value)
-            self.count += 1
+    def _fitted(self, fits: dict[int, Any], dates: tuple[int, ...], task: Any) -> None:
+        """Note what was chosen for a date of a block; when all of them are fitted, predict their tiles."""
+        (date,) = dates
+        predictor = task.result()
+        self.on_fit(self.output.layout.times[date], predictor)
+        self.output.begin(date, record_of(self.output.layout, date, predictor))
+        fits[date] = task
+        if any(fit is None for fit in fits.values()):
+            return
+        for index, window in enumerate(self.windows):
+            lacking = tuple(date for date in fits if index in self.left[date])
+            if lacking:
+                call = run_block, self.site, self.output, index, window, lacking, *(fits[date] for date in lacking)
+                self.queue.append((self._predicted, lacking, call))
+
+    def _predicted(self, dates: tuple[int, ...], task: Any) -> None:
+        """Count a tile of some dates; the images of a date are made as soon as all of its tiles are there."""
+        index = task.result()
+        self.count += len(dates)
+        for date in dates:
+            self.left[date].discard(index)
             if not self.left[date]:
-                self._submit("finish", date, self.output.finish, date)
-        self.report(STAGE, self.count, self.total)
-        return kind == "finish"
+                self._finish(date)
 
-    def _submit(self, kind: str, date: int, function: Callable[..., Any], *args: Any) -> None:
-        # A date's images are made as soon as its tiles are there: that frees their room.
-        (self.queue.appendleft if kind == "finish" else self.queue.append)((kind, date, function, args))
+    def _finish(self, date: int) -> None:
+        # Before anything else: that frees the room of its shards.
+        self.queue.appendleft((_finished, (date,), (self.output.finish, date)))
+
+
+def _finished(_dates: tuple[int, ...], task: Any) -> None:
+    """Raise what went wrong while the images of a date were made."""
+    task.result()
 
 
 def fit_date(study: Study, date: np.datetime64) -> Predictor:
@@ -119,41 +140,66 @@ def fit_date(study: Study, date: np.datetime64) -> Predictor:
     return study.fit(date)
 
 
-def run_tile(predictor: Predictor, site: xr.DataTree, output: Output, date: int, index: int, window: TileWindow) -> int:
-    """Read, predict and keep one tile; returns its index."""
+def run_block(
+    site: xr.DataTree, output: Output, index: int, window: TileWindow, dates: tuple[int, ...], *predictors: Predictor
+) -> int:
+    """Read a tile, predict and keep it for some dates; returns its index."""
     threads.bound()
-    image = predict_window(predictor, site, window, frozenset({"weight"} if output.layout.weights else ()))
-    if output.layout.weights and "weight" not in image:
-        raise InputError("`weights`", "the method has no weights of guides", "leave `weights` out or use ddi")
-    output.write(date, index, window.core, image)
+    asked = frozenset({"weight"} if output.layout.weights else ())
+    for date, image in zip(dates, predict_dates(predictors, site, window, asked), strict=True):
+        if output.layout.weights and "weight" not in image:
+            raise InputError("`weights`", "the method has no weights of guides", "leave `weights` out or use ddi")
+        output.write(date, index, window.core, image)
     return index
 
 
 def predict_window(
     predictor: Predictor, site: xr.DataTree, window: TileWindow, diagnostics: frozenset[str] = frozenset()
 ) -> xr.Dataset:
-    """What a predictor makes of a window of a site, in memory.
+    """What a predictor makes of a window of a site, in memory; see `predict_dates`."""
+    (image,) = predict_dates([predictor], site, window, diagnostics)
+    return image
+
+
+def predict_dates(
+    predictors: Sequence[Predictor], site: xr.DataTree, window: TileWindow, diagnostics: frozenset[str] = frozenset()
+) -> Iterator[xr.Dataset]:
+    """What predictors of several dates make of a window of a site, one after the other; the guides are read once.
 
     Parameters
     ----------
-    predictor
-        Of one date.
+    predictors
+        Of one date each.
     site
-        The site it was fitted on.
+        The site they were fitted on.
     window
         What to predict and to read, as :func:`~sitsfuse.core.tiling.tiles` gives it for the method's halo.
     diagnostics
         Asked for, such as ``weight``; a method gives those that it has.
 
-    Returns
-    -------
+    Yields
+    ------
     xarray.Dataset
         As :class:`~sitsfuse.methods.base.Predictor` gives it, on the window's core.
     """
     guide, target = group(site, "guide"), group(site, "target")
-    part, grids = _target_part(target, GridPair(geobox(guide), geobox(target)), window, predictor.targets)
-    tile = Tile(read(guide, window.block, predictor.guides), part, grids, diagnostics, window.inner)
-    return predictor(tile).isel(y=window.inner[0], x=window.inner[1])
+    pair = GridPair(geobox(guide), geobox(target))
+    every = np.unique(np.concatenate([p.guides for p in predictors]))
+    images, memo = read(guide, window.block, every), Memo()
+    for predictor in predictors:
+        part, grids = _target_part(target, pair, window, predictor.targets)
+        own = _chosen(images, np.searchsorted(every, predictor.guides))
+        yield predictor(Tile(own, part, grids, diagnostics, window.inner, memo)).isel(
+            y=window.inner[0], x=window.inner[1]
+        )
+
+
+def _chosen(images: xr.Dataset, places: npt.NDArray[np.intp]) -> xr.Dataset:
+    """Some images of a series in memory: the series itself or a part of it, without a copy, if they lie in a row."""
+    if np.array_equal(places, np.arange(images.sizes["time"])):
+        return images
+    in_a_row = places.size and np.array_equal(places, np.arange(places[0], places[0] + places.size))
+    return images.isel(time=slice(int(places[0]), int(places[-1]) + 1) if in_a_row else places)
 
 
 def _target_part(

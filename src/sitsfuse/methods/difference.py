@@ -109,7 +109,9 @@ class DifferencePredictor:
         image, misfit, known = correct(
             prior, any_valid, target, clear, tile.grids, self.mtf, whole, self.iterations, self.anchor.noise
         )
-        unknown = temporal_spread(values, valid, weights, offsets)
         seen = up_mask(known, tile.grids)
-        size = spread_residual(np.abs(misfit), known, tile.grids)
-        return result(tile, image, any_valid, np.where(seen, np.abs(size), unknown), ~seen)
+        uncertainty = np.abs(spread_residual(np.abs(misfit), known, tile.grids))
+        if not seen.all():
+            here = ~seen
+            uncertainty[:, here] = temporal_spread(values[:, :, here], valid[:, here], weights[:, here], offsets)
+        return result(tile, image, any_valid, uncertainty, ~seen)

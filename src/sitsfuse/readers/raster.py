@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from ..core.grid import crs_name, same_grid
 from ..errors import InputError
+from .handles import drop, kept
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,16 @@ def opened(path: Path | str, *, where: object = None, whole_header: bool = False
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             if whole_header:
                 logger.addHandler(lost)
+            elif isinstance(path, Path):
+                yield kept(path, lambda: rasterio.open(path))
+                return
             source = rasterio.open(path)
         with source:
             lost.check()
             yield source
     except (RasterioError, OSError) as error:
+        if isinstance(path, Path):
+            drop(path)
         raise InputError(
             where or path, "cannot be read (truncated, damaged or no GeoTIFF)", "copy or download it again"
         ) from error

