@@ -35,7 +35,7 @@ class InputError(Exception):
     @property
     def advice(self) -> str:
         """What is wrong and what to do, without the place."""
-        return f"{_plain(self.problem)}; {_plain(self.mend)}"
+        return f"{shortened(_plain(self.problem))}; {shortened(_plain(self.mend))}"
 
     def within(self, prefix: str, names: Container[str]) -> InputError:
         """The same error where these parameters are called ``prefix.name``."""
@@ -57,6 +57,15 @@ def _as_is(name: str, value: str | None) -> str:
 
 def _plain(text: object) -> str:
     return _PARAMETER.sub(lambda m: m[0].strip("`"), text) if isinstance(text, str) else str(text)
+
+
+LONGEST = 600
+"""Characters of a part of a message: names in foreign files can be of any length."""
+
+
+def shortened(text: str) -> str:
+    """A text, its middle left out where it is longer than a message should be."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def missing_extra(extra: str, module: str) -> InputError:

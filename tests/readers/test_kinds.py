@@ -72,7 +72,7 @@ def test_an_option_for_all_serves_those_that_have_a_use_for_it(sources, site):
     names = {name: index + 1 for index, name in enumerate(site["guide"]["band"].values)}
     pair = open_pair(sources["zarr"], tifs / "target", bands=names, date_pattern="%Y%m%d")
     assert pair["target"].sizes["time"] == 2
-    with pytest.raises(InputError, match=r"guide: is a Zarr store, .*: bands is of no use; drop bands$"):
+    with pytest.raises(InputError, match=r"guide: is a Zarr store, .*: bands is of no use; drop bands, or give scale"):
         open_pair(sources["zarr"], site["target"].to_dataset(), bands=["red"])
     with pytest.raises(InputError, match=r"target_options\.bands is of no use"):
         open_pair(sources["geotiffs"], site["target"].to_dataset(), target_options={"bands": ["red"]})
@@ -88,7 +88,7 @@ def test_no_option_is_ignored_for_zarr(sources, tmp_path, cli, command):
     }[command]
     done = cli(*arguments, "--bands", "foo=1")
     assert done.code == 2, done
-    assert done.err.endswith("--bands is of no use; drop --bands\n")
+    assert done.err.endswith("--bands is of no use; drop --bands, or give --scale or --offset or --quantity\n")
     assert len(done.err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 

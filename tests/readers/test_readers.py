@@ -18,7 +18,8 @@ from odc.geo.geobox import GeoBox
 from sitsfuse.core.series import geobox, make_series
 from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
-from sitsfuse.readers import geotiff, open_pair, open_series, open_site, raster, read_geotiffs, read_zarr, series_names
+from sitsfuse.readers import image as images
+from sitsfuse.readers import open_pair, open_series, open_site, raster, read_geotiffs, read_zarr, series_names
 from sitsfuse.writers import create_series, write_series, write_site
 
 INT = np.arange(2 * 6 * 8, dtype=np.int16).reshape(2, 6, 8)
@@ -172,13 +173,13 @@ def test_band_names(tmp_path, tif, described, bands, names, order):
 def _count_reads(monkeypatch) -> list[tuple[str, int]]:
     """File and number of pixels of every read of an image."""
     reads = []
-    read = geotiff._Image.read
+    read = images.Image.read
 
     def counted(self, window):
         reads.append((self.path.name, window.height * window.width))
         return read(self, window)
 
-    monkeypatch.setattr(geotiff._Image, "read", counted)
+    monkeypatch.setattr(images.Image, "read", counted)
     return reads
 
 
@@ -188,7 +189,7 @@ def test_opening_reads_no_pixels_and_a_window_reads_itself_only(tmp_path, tif, m
         tif(tmp_path / f"2020010{day}.tif", big + day)
     reads = _count_reads(monkeypatch)
     clears = []
-    monkeypatch.setattr(geotiff._Image, "clear", lambda self, window: clears.append(1))
+    monkeypatch.setattr(images.Image, "clear", lambda self, window: clears.append(1))
     series = read_geotiffs(tmp_path, chunk=32)
     assert series.reflectance.chunks == ((1, 1), (2,), (32, 32), (32, 32))
     assert series.valid.chunks == ((1, 1), (32, 32), (32, 32))
@@ -202,7 +203,7 @@ def test_opening_reads_no_pixels_and_a_window_reads_itself_only(tmp_path, tif, m
 def test_without_nodata_valid_needs_no_pixels(tmp_path, tif, monkeypatch):
     tif(tmp_path / "20200101.tif", INT)
     valid = read_geotiffs(tmp_path).valid
-    monkeypatch.setattr(geotiff, "opened", lambda path: pytest.fail("reads a file"))
+    monkeypatch.setattr(images, "opened", lambda path: pytest.fail("reads a file"))
     assert valid.values.all()
 
 

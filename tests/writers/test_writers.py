@@ -28,6 +28,7 @@ from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
 from sitsfuse.readers import open_series, open_site, read_geotiffs
 from sitsfuse.writers import create_series, write_cog, write_geotiffs, write_region, write_series, write_site
+from tests.helpers import scenes
 
 
 def _box(rows: int, cols: int) -> GeoBox:
@@ -442,3 +443,17 @@ def test_two_images_of_one_day_have_no_two_names(tmp_path):
     series["time"] = np.array(["2020-01-01T10:00", "2020-01-01T18:00"], "datetime64[ns]")
     with pytest.raises(InputError, match="cannot hold two images of 20200101"):
         write_geotiffs(series, tmp_path / "s")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_store_opens_in_chunks_and_says_what_it_holds(tmp_path):
+    tree = scenes.site()
+    series = tree["guide"].to_dataset().assign_coords(product=("time", ["a", "b", "c", "d", "e"]))
+    series["gain"] = (("time", "band"), np.ones((5, 2), np.float32))
+    write_series(series.set_coords("gain"), tmp_path / "a.zarr")
+    opened = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)
+    assert opened.chunks["time"] == (1,) * 5
+    assert opened.attrs["Conventions"].startswith("CF-")
+    assert opened["reflectance"].attrs["units"] == "1"
+    assert opened["reflectance"].encoding.get("grid_mapping", opened["reflectance"].attrs.get("grid_mapping"))
+    np.testing.assert_array_equal(opened["reflectance"].values, series["reflectance"].values)

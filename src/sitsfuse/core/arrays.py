@@ -21,3 +21,5 @@ IntArray = npt.NDArray[np.intp]
 """Indices."""
 Times = npt.NDArray[np.datetime64]
 """Dates."""
+LARGEST = 1e18
+"""Magnitude from which on a number is none: its square does not fit in float32, and no quantity is as large."""

@@ -31,9 +31,11 @@ def check(series: xr.Dataset, where: object = "series") -> xr.Dataset:
     InputError
         Naming the first thing that is wrong.
     """
+    if not isinstance(series, xr.Dataset):
+        raise InputError(where, f"is a {type(series).__name__}, not a series", "make one with sitsfuse.series(…)")
     for name, dims in (("reflectance", ("time", "band", "y", "x")), ("valid", ("time", "y", "x"))):
         if name not in series:
-            raise InputError(where, f"has no variable {name!r}", "see the data model in the documentation")
+            raise InputError(where, f"has no variable {name!r}", "make a series with sitsfuse.series(…)")
         if series[name].dims != dims:
             raise InputError(where, f"{name} has dimensions {series[name].dims}", f"transpose to {dims}")
     if series["reflectance"].dtype != np.float32 or series["valid"].dtype != bool:
@@ -48,6 +50,8 @@ def check(series: xr.Dataset, where: object = "series") -> xr.Dataset:
         if series.sizes[name] == 0:
             raise InputError(where, f"has no {name}", "give at least one image with at least one band")
     times = series["time"].values
+    if times.dtype.kind != "M":
+        raise InputError(where, f"has times of the type {times.dtype}", "give dates (datetime64)")
     if np.any(np.diff(times) <= np.timedelta64(0)):
         repeated = [str(t)[:10] for t in times[1:][np.diff(times) == np.timedelta64(0)]]
         if repeated:

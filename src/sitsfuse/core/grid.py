@@ -105,6 +105,16 @@ class GridPair:
         """LR pixel size over HR pixel size (geometric mean of the two axes)."""
         return math.sqrt(self.y.ratio * self.x.ratio)
 
+    @property
+    def inside(self) -> Window:
+        """HR pixels whose middle lies on the LR image."""
+        spans = []
+        for axis in (self.y, self.x):
+            ends = (math.ceil(tidy(edge) - 0.5) for edge in (axis.offset, axis.offset + axis.ratio * axis.n_lr))
+            start, stop = (min(max(end, 0), axis.n_hr) for end in ends)
+            spans.append(slice(start, stop))
+        return spans[0], spans[1]
+
     def lr_window(self, hr: Window, margin: int = 0) -> Window:
         """LR pixels that overlap an HR window grown by ``margin`` HR pixels.
 
@@ -135,18 +145,37 @@ def place_in(box: GeoBox, like: GeoBox) -> tuple[float, float, float, float]:
     return to.c, to.f, to.a * box.shape[1], to.e * box.shape[0]
 
 
+TOLERANCE = 1e-3
+"""Pixels by which grids may differ, over the whole image, and be the same: the rounding of coordinates."""
+
+
 def check_unrotated(box: GeoBox, where: object) -> None:
-    """Raise :class:`InputError` if the grid is rotated or sheared."""
+    """Raise :class:`InputError` if the grid is rotated or sheared by more than rounding."""
     a = box.affine
-    if abs(a.b) > 1e-9 * abs(a.a) or abs(a.d) > 1e-9 * abs(a.e):
+    if max(abs(a.b * box.shape[0] / a.a), abs(a.d * box.shape[1] / a.e)) > TOLERANCE:
         raise InputError(where, "has a rotated geotransform", "resample it to a north-up grid, e.g. with gdalwarp")
 
 
+def straightened(box: GeoBox, where: object) -> GeoBox:
+    """A grid without the tilt of rounding.
+
+    Raises
+    ------
+    InputError
+        If it is rotated or sheared by more than that.
+    """
+    a = box.affine
+    if a.a == 0 or a.e == 0:
+        raise InputError(where, "has a rotated geotransform", "resample it to a north-up grid, e.g. with gdalwarp")
+    check_unrotated(box, where)
+    return GeoBox(box.shape, Affine(a.a, 0, a.c, 0, a.e, a.f), box.crs)
+
+
 def same_grid(a: GeoBox, b: GeoBox) -> bool:
-    """Whether two grids are the same, to a thousandth of a pixel."""
+    """Whether two grids are the same, to a thousandth of a pixel over the whole image."""
     if a.crs != b.crs or tuple(a.shape) != tuple(b.shape):
         return False
-    tolerance = 1e-3 * abs(a.affine.a)
+    tolerance = TOLERANCE * abs(a.affine.a)
     shift = max(abs(a.affine.c - b.affine.c), abs(a.affine.f - b.affine.f))
     growth = max(abs(a.affine.a - b.affine.a) * a.shape[1], abs(a.affine.e - b.affine.e) * a.shape[0])
     return bool(shift <= tolerance and growth <= tolerance)

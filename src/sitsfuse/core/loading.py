@@ -9,7 +9,7 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from dask.base import is_dask_collection
 
-from .arrays import BoolArray, FloatArray, Times
+from .arrays import LARGEST, BoolArray, FloatArray, Times
 from .dates import index_of
 from .grid import Window
 from .series import with_date
@@ -39,8 +39,8 @@ def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = 
     when = slice(known[0], known[-1] + 1) if in_a_row else known
     part = series[["reflectance", "valid"]].isel(time=when, y=window[0], x=window[1])
     part = part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
-    # Whatever a mask says, what is not a number is not valid.
-    finite = np.isfinite(part["reflectance"].values).all(axis=1)
+    # Whatever a mask says, what is not a number, or beyond all measure, is not valid.
+    finite = (np.abs(part["reflectance"].values) < LARGEST).all(axis=1)
     return part if finite[part["valid"].values].all() else part.assign(valid=part["valid"] & finite)
 
 
@@ -80,4 +80,4 @@ def load_image(
     part = part.transpose(..., "y", "x")
     loaded = part.compute(scheduler="synchronous") if is_dask_collection(part) else part.compute()
     values, valid = loaded["reflectance"].transpose("band", "y", "x").values, loaded["valid"].values
-    return values, valid & np.isfinite(values).all(axis=0)
+    return values, valid & (np.abs(values) < LARGEST).all(axis=0)

@@ -22,6 +22,10 @@ from .timeline import interpolate
 
 DEFAULT_MTF = 0.3
 """MTF at Nyquist of a sensor of which nothing is known."""
+MASK_TAG = "SITSFUSE_MASK"
+"""Tag of the masks of a prediction, of which 1 alone is invalid: it tells what their numbers mean."""
+COMPLETE = "complete"
+"""Attribute of a stored series of which every chunk was written: to its readers, a missing one is damage."""
 
 
 def make_series(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ..core.checks import check
@@ -13,7 +17,9 @@ from ..core.site import make_site, target_alone
 from ..errors import InputError
 from .geotiff import read_geotiffs
 from .kinds import Kind, check_usable, shared_options
+from .objects import series
 from .products import find_products, products_series
+from .reading import REFLECTANCE, Reading
 from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
 
 __all__ = [
@@ -24,6 +30,7 @@ __all__ = [
     "products_series",
     "read_geotiffs",
     "read_zarr",
+    "series",
     "series_names",
 ]
 
@@ -54,6 +61,10 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     if isinstance(path, xr.Dataset):
         check_usable("the series", options, Kind.SERIES)
         return check(path)
+    if isinstance(path, xr.DataArray):
+        return check(path)  # which tells how to make a series of it
+    if not isinstance(path, str | os.PathLike):
+        raise InputError("series", f"is a {type(path).__name__}", "give a path or a series")
     path = Path(path)
     if not path.exists():
         raise InputError(path, "does not exist", "check the path")
@@ -62,14 +73,33 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
         raise InputError(path, f"is a site, not a series (it holds {', '.join(names)})", f"give {path / names[0]}")
     if is_zarr(path):
         check_usable(path, options, Kind.ZARR)
-        series = read_zarr(path)
+        series = _rescaled(read_zarr(path), Reading.of(options))
     elif find_products(path):
         check_usable(path, options, Kind.PRODUCTS)
-        series = products_series(path, **options)
+        series = products_series(path, **{name: value for name, value in options.items() if name != "quantity"})
     else:
         check_usable(path, options, Kind.GEOTIFFS)
-        series = read_geotiffs(path, **options)
-    return series.assign_attrs(source=str(path))
+        series = read_geotiffs(path, Reading.of(options))
+    series = series.assign_attrs(source=str(path))
+    if options.get("quantity", REFLECTANCE) != REFLECTANCE:
+        series = series.assign_attrs(quantity=options["quantity"])
+    for note in series.attrs.get("notes", ()):
+        _say(f"{path}: {note}")
+    return series
+
+
+@functools.lru_cache(maxsize=1024)
+def _say(note: str) -> None:
+    """Tell once what was left out or is unusual."""
+    logging.getLogger("sitsfuse").warning(note)
+
+
+def _rescaled(series: xr.Dataset, reading: Reading) -> xr.Dataset:
+    """A series with the scale and offset that the user gives: its numbers are as they were stored."""
+    if reading.scale is None and reading.offset is None:
+        return series
+    scale, offset = np.float32(1 if reading.scale is None else reading.scale), np.float32(reading.offset or 0)
+    return series.assign(reflectance=(series["reflectance"] * scale + offset).assign_attrs(series["reflectance"].attrs))
 
 
 def open_site(
@@ -144,6 +174,45 @@ def open_pair(
         Naming the file or folder at fault.
     """
     return _site(guide, target, reference, {}, options, target_options)
+
+
+def is_site(source: Any) -> bool:
+    """Whether something is a site, or the path of one."""
+    if isinstance(source, xr.DataTree):
+        return True
+    return isinstance(source, str | os.PathLike) and bool(series_names(Path(source)))
+
+
+def open_any(source: Any, second: Any = None, third: Any = None) -> tuple[xr.DataTree, str | Path | None]:
+    """A site, and where to write, from ``(site, out)`` or ``(guide, target, out)``.
+
+    Parameters
+    ----------
+    source
+        A site or its path; or the guide, as :func:`open_series` takes it.
+    second, third
+        After a site, where to write; after a guide, the target and where to write.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or cannot be read.
+    """
+    if is_site(source):
+        if second is not None and third is not None:
+            raise InputError("fuse", "got a site and a target", "give a site, or a guide and a target")
+        out = third if second is None else second
+        if isinstance(out, xr.Dataset | xr.DataArray | xr.DataTree):
+            raise InputError("fuse", "got a site and a target", "give a site, or a guide and a target")
+        return (source if isinstance(source, xr.DataTree) else open_site(Path(source))), out
+    if not isinstance(source, str | os.PathLike | xr.Dataset | xr.DataArray):
+        raise InputError("site", f"is a {type(source).__name__}", "give a site, or a guide and a target")
+    if second is None and not isinstance(source, xr.Dataset | xr.DataArray):
+        return open_site(Path(source)), third  # which says what it is not
+    if second is None:
+        raise InputError("target", "is missing", "give a site, or a guide and a target")
+    guide: Any = Path(source) if isinstance(source, str | os.PathLike) else source
+    return open_pair(guide, second), third
 
 
 def open_target(target: PathOrSeries, factor: float, **options: Any) -> xr.DataTree:

@@ -4,58 +4,37 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 
-# Not rioxarray: it decodes with one scale and one offset per file, while ours may differ by band.
-
-
-COMPANIONS = ("_mask", "_uncertainty", "_weights")
-"""Endings of the files that belong to an image and are none themselves."""
-
 _DEFAULT_DATE = r"(?<!\d)(?P<date>\d{4}-\d{2}-\d{2}|\d{8})(?!\d)"
-DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": r"[^\W\d_]{3}", "B": r"[^\W\d_]+", "f": r"\d{1,6}"}
+_DIRECTIVES = {"Y": r"\d{4}", "j": r"\d{3}", "b": r"[^\W\d_]{3}", "B": r"[^\W\d_]+", "f": r"\d{1,6}"}
+_DIRECTIVES |= dict.fromkeys("ymdHMS", r"\d{2}")
 
 
-def dated_files(folder: Path, date_pattern: str | None) -> list[tuple[np.datetime64, Path, Path | None, Path | None]]:
-    """Date, image, mask and uncertainty of each image in a folder, sorted by date."""
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise InputError(folder, what, "give a folder with one GeoTIFF per date")
-    files = [
-        p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and not p.name.startswith(".")
-    ]
-    by_stem = {p.stem.lower(): p for p in files}
-    images = [p for p in files if not p.stem.lower().endswith(COMPANIONS)]
-    if not images:
-        raise InputError(
-            folder, "holds no GeoTIFF", "give a folder with one *.tif per date (YYYYMMDD in its name), or of products"
-        )
-    pattern = _compiled(date_pattern)
-    found: dict[np.datetime64, Path] = {}
-    for path in images:
-        date = _date(path.stem, pattern, date_pattern)
-        if date is None:
-            wanted = f"matching {date_pattern!r}" if date_pattern else "(YYYYMMDD or YYYY-MM-DD)"
-            raise InputError(
-                path, f"has no date {wanted} in its name", "rename it, move it away or give `date_pattern`"
-            )
-        if date in found:
-            raise InputError(
-                path,
-                f"has the same date as {found[date].name} ({str(date)[:10]})",
-                "keep one file per date, with all its bands",
-            )
-        found[date] = path
+class DateFinder:
+    """Finds dates in names.
 
-    def beside(image: Path, kind: str) -> Path | None:
-        return by_stem.get(f"{image.stem.lower()}{kind}")
+    Parameters
+    ----------
+    pattern
+        A `strptime` format, a regular expression with named groups, or None for YYYYMMDD or YYYY-MM-DD.
 
-    dates = sorted(found)
-    return [(d, found[d], beside(found[d], "_mask"), beside(found[d], "_uncertainty")) for d in dates]
+    Raises
+    ------
+    InputError
+        If the pattern finds no date.
+    """
+
+    def __init__(self, pattern: str | None) -> None:
+        self.given = pattern
+        self.compiled = _compiled(pattern)
+
+    def __call__(self, text: str) -> np.datetime64 | None:
+        """The first date in a name, or None."""
+        return _date(text, self.compiled, self.given)
 
 
 def _compiled(date_pattern: str | None) -> re.Pattern[str]:
@@ -64,10 +43,10 @@ def _compiled(date_pattern: str | None) -> re.Pattern[str]:
         return re.compile(_DEFAULT_DATE)
     if "%" in date_pattern:
         pieces = re.split(r"(%.?)", date_pattern)
-        unknown = [p for p in pieces[1::2] if p != "%%" and p[1:] not in DIRECTIVES]
+        unknown = [p for p in pieces[1::2] if p != "%%" and p[1:] not in _DIRECTIVES]
         if unknown:
             raise InputError("`date_pattern`", f"{date_pattern!r} holds {unknown[0]}", "use %Y %y %m %d %j %b %H %M %S")
-        body = "".join((DIRECTIVES.get(p[1:], "%") if i % 2 else re.escape(p)) for i, p in enumerate(pieces))
+        body = "".join((_DIRECTIVES.get(p[1:], "%") if i % 2 else re.escape(p)) for i, p in enumerate(pieces))
         directives = set(pieces[1::2])
         month_and_day = "%d" in directives and directives & {"%m", "%b", "%B"}
         if not (directives & {"%Y", "%y"} and ("%j" in directives or month_and_day)):

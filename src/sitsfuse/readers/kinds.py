@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -11,16 +12,20 @@ import xarray as xr
 
 from ..errors import InputError
 from .products import find_products
+from .reading import Reading
 from .zarr import is_zarr
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Reading))
+"""All options for reading."""
 
 
 class Kind(Enum):
     """A kind of source: what it is in words, and the options that reading it takes."""
 
     SERIES = "is an open series", ()
-    ZARR = "is a Zarr store, whose dates and bands have their names", ()
-    PRODUCTS = "holds products, which tell their dates and bands", ("bands", "usable", "dilation", "chunk")
-    GEOTIFFS = "holds GeoTIFFs", ("date_pattern", "bands", "chunk")
+    ZARR = "is a Zarr store, whose dates and bands have their names", ("scale", "offset", "quantity")
+    PRODUCTS = "holds products, which tell their dates and bands", ("bands", "usable", "dilation", "chunk", "quantity")
+    GEOTIFFS = "holds GeoTIFFs", tuple(name for name in FIELDS if name not in ("usable", "dilation"))
 
     def __init__(self, words: str, options: tuple[str, ...]) -> None:
         self.words, self.options = words, options
@@ -32,7 +37,7 @@ class Kind(Enum):
 
 def kind_of(source: str | Path | xr.Dataset) -> Kind:
     """What a source is; whether it can be read is another question."""
-    if isinstance(source, xr.Dataset):
+    if not isinstance(source, str | Path):
         return Kind.SERIES
     if is_zarr(source):
         return Kind.ZARR

@@ -1,27 +1,23 @@
-"""What the readers of raster files share: opening with errors that name the file, lazy stacks of images, nodata."""
+"""What the readers of raster files share: lazy stacks of images, nodata, scale, grids."""
 
 from __future__ import annotations
 
-import logging
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from dask.array import from_array
+from dask.base import tokenize
 from odc.geo.geobox import GeoBox
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from ..core.arrays import LARGEST
 from ..core.grid import crs_name, same_grid
 from ..errors import InputError
-from .handles import drop, kept
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,10 @@ class Stack:
             return np.asarray(np.broadcast_to(self.dtype.type(0), self.shape)[key])
         return found[0] if isinstance(times, int | np.integer) else np.stack(found)
 
+    def token(self, *more: Any) -> str:
+        """A name for what is read, from the images' contents; paths may be of any bytes."""
+        return str(tokenize(pickle.dumps(self), *more))
+
     def lazy(self, chunk: int, name: str) -> Any:
         """A dask array in chunks of one date and ``chunk`` × ``chunk`` pixels, made without reading."""
         size = tuple(min(chunk, n) for n in self.inner[-2:])
@@ -89,73 +89,24 @@ def _window(key: tuple[Any, Any], shape: Sequence[int]) -> tuple[Window, tuple[A
 
 
 def missing(raw: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where a band holds nodata, NaN or infinity."""
-    found = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
-    if nodata is not None and np.isfinite(nodata):
-        with np.errstate(over="ignore"):  # a float64 nodata of a float32 file
+    """Where a band holds nodata, NaN, infinity or a number beyond all measure.
+
+    Floats are compared with nodata to two units in the last place of float32, as GDAL does: text in a header has few
+    digits.
+    """
+    floats = raw.dtype.kind == "f"
+    with np.errstate(over="ignore", invalid="ignore"):  # a float64 nodata of a float32 file
+        found = ~(np.abs(raw) < LARGEST) if floats else np.zeros(raw.shape, bool)
+        if nodata is not None and np.isfinite(nodata):
             found |= raw == nodata
+            if floats:
+                found |= np.abs(raw - raw.dtype.type(nodata)) <= 4 * np.finfo(np.float32).eps * abs(nodata)
     return found
 
 
 def scaled(raw: npt.NDArray[Any], scale: float, offset: float) -> npt.NDArray[np.float64]:
     """``raw * scale + offset`` in float64, of which the nearest float32 is what another reader finds."""
     return np.asarray(raw * np.float64(scale) + offset)
-
-
-@contextmanager
-def opened(path: Path | str, *, where: object = None, whole_header: bool = False) -> Iterator[rasterio.DatasetReader]:
-    """An open dataset; whatever GDAL cannot read becomes an InputError that names the file.
-
-    Parameters
-    ----------
-    path
-        What GDAL opens.
-    where
-        What the user knows it by; the path itself by default.
-    whole_header
-        Whether what GDAL only warns of is an error, too: a header cut short, which may have lost scale and nodata.
-    """
-    lost = _LostTags()
-    logger = logging.getLogger("rasterio")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if whole_header:
-                logger.addHandler(lost)
-            elif isinstance(path, Path):
-                yield kept(path, lambda: rasterio.open(path))
-                return
-            source = rasterio.open(path)
-        with source:
-            lost.check()
-            yield source
-    except (RasterioError, OSError) as error:
-        if isinstance(path, Path):
-            drop(path)
-        raise InputError(
-            where or path, "cannot be read (truncated, damaged or no GeoTIFF)", "copy or download it again"
-        ) from error
-    finally:
-        logger.removeHandler(lost)
-
-
-class _LostTags(logging.Handler):
-    """Listens, in its own thread, for GDAL's warning that it could not read a part of a header."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.found = ""
-        self.thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note what GDAL says."""
-        if record.thread == self.thread and "IO error during reading" in record.getMessage():
-            self.found = record.getMessage()
-
-    def check(self) -> None:
-        """Raise OSError if something was lost."""
-        if self.found:
-            raise OSError(self.found)
 
 
 def check_grid(path: Path | str, box: GeoBox, other: str, expected: GeoBox, mend: str) -> None:

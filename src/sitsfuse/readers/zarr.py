@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import uuid
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
-import zarr.errors
 from dask.array import from_array
 
+from ..core.arrays import LARGEST
 from ..core.checks import check
+from ..core.series import COMPLETE
 from ..errors import InputError
+from .damage import outside
 
-_DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, zarr.errors.BaseZarrError)
-"""What zarr and xarray raise on stores that are missing, cut short or foreign."""
+LONGEST = 10_000_000
+"""Entries of a coordinate, and bytes × 1000 of a chunk, beyond which a store is taken for damaged, not for large."""
+AGAIN = "write or copy it again"
 
 
 def is_zarr(path: str | Path) -> bool:
@@ -49,22 +55,66 @@ def read_zarr(path: str | Path) -> xr.Dataset:
         If there is no such group, it cannot be read or breaks the conventions of a series.
     """
     path = Path(path)
-    _group(path)
-    try:
+    group = _group(path)
+    with outside(path, "is a damaged Zarr store", AGAIN):
         # cache=False: with it, xarray would keep in memory whatever is computed.
         with warnings.catch_warnings():
             # Hidden folders, such as the state of a run, are not part of a series.
             warnings.filterwarnings("ignore", message=r"Object at \.", category=UserWarning)
+            _check_sizes(path, group)
             series = xr.open_dataset(path, engine="zarr", chunks=None, cache=False, consolidated=False)
-    except _DAMAGE as error:
-        raise InputError(path, f"is a damaged Zarr store ({_first_line(error)})", "write or copy it again") from error
-    if not series.variables:
-        raise InputError(path, "is a Zarr group without a series", "give the group of a series")
-    labels = {name: c for name, c in series.coords.items() if c.dtype.kind in "UO" and c.dims}
-    # One type of strings, whoever wrote the store.
-    series = series.assign_coords({n: (c.dims, c.values.astype(np.dtypes.StringDType())) for n, c in labels.items()})
-    lazy = {name: _lazy(path / str(name), v.variable) for name, v in series.data_vars.items() if v.dims}
-    return check(series.assign(lazy), path)
+        if not series.variables:
+            raise InputError(path, "is a Zarr group without a series", "give the group of a series")
+        labels = {name: c for name, c in series.coords.items() if c.dtype.kind in "UO" and c.dims}
+        # One type of strings, whoever wrote the store.
+        text = {n: (c.dims, c.values.astype(np.dtypes.StringDType())) for n, c in labels.items()}
+        series = series.assign_coords(text)
+    whole = series.attrs.pop(COMPLETE, False) is True
+    lazy = {
+        name: _lazy(path / str(name), v.variable, _dtype(str(name), v.dtype), whole)
+        for name, v in series.data_vars.items()
+        if v.dims
+    }
+    series = series.assign(lazy)
+    notes = [*series.attrs.get("notes", ()), *_shifted(series)]
+    return check(series.assign_attrs(notes=notes) if notes else series, path)
+
+
+def _check_sizes(path: Path, group: zarr.Group) -> None:
+    """Raise InputError where metadata tell of sizes that no series has, before anything of that size is read."""
+    for name, array in group.arrays():
+        entries = math.prod(array.shape) if array.ndim == 1 else 0
+        if entries > LONGEST or math.prod(array.chunks) * array.dtype.itemsize > 1000 * LONGEST:
+            what = f"{name[:60]} of shape {array.shape} in chunks {array.chunks}"
+            raise InputError(path, f"is a damaged Zarr store ({what})", AGAIN)
+
+
+def _dtype(name: str, stored: np.dtype[Any]) -> np.dtype[Any]:
+    """What a variable is read as: the types of a series, in which nothing that matters of others is lost."""
+    if name == "reflectance" and stored.kind in "iuf":
+        return np.dtype(np.float32)
+    return np.dtype(bool) if name == "valid" and stored.kind in "iuf" else stored
+
+
+def _shifted(series: xr.Dataset) -> Iterable[str]:
+    """What is to say of coordinates that contradict the transform beside them by parts of a pixel.
+
+    Whole pixels tell of a transform that a selection left behind: then the coordinates are right.
+    """
+    text = str(series["spatial_ref"].attrs.get("GeoTransform", "")) if "spatial_ref" in series.coords else ""
+    try:
+        left, dx, _, top, _, dy = (float(v) for v in text.split())
+    except ValueError:
+        return
+    for name, origin, step in (("x", left, dx), ("y", top, dy)):
+        if name not in series.coords or series.sizes[name] == 0 or not step:
+            continue
+        apart = (float(series[name].values[0]) - origin) / step - 0.5
+        if abs(apart - round(apart)) > 0.05:
+            yield (
+                f"{name} lies {apart:+.2f} pixels from where GeoTransform places it: were corners written for centres? "
+                f"The coordinates are used"
+            )
 
 
 def zarr_attrs(path: str | Path) -> dict[str, Any]:
@@ -80,13 +130,14 @@ def zarr_attrs(path: str | Path) -> dict[str, Any]:
 
 def zarr_groups(path: str | Path) -> list[str]:
     """Names of the groups in a Zarr group, damaged ones included: of a site, its series."""
-    return sorted(p.name for p in Path(path).iterdir() if is_zarr(p) and not _is_array(p))
+    with outside(path, "cannot be read"):
+        return sorted(p.name for p in Path(path).iterdir() if is_zarr(p) and not _is_array(p))
 
 
 def _is_array(path: Path) -> bool:
     try:
         return bool(json.loads((path / "zarr.json").read_text())["node_type"] == "array")
-    except _DAMAGE:
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -94,10 +145,8 @@ def _group(path: Path) -> zarr.Group:
     if not is_zarr(path):
         what = "is not a Zarr store" if path.exists() else "does not exist"
         raise InputError(path, what, "give a folder that holds zarr.json")
-    try:
+    with outside(path, "is a damaged Zarr group", AGAIN):
         return zarr.open_group(path, mode="r", use_consolidated=False)
-    except _DAMAGE as error:
-        raise InputError(path, f"is a damaged Zarr group ({_first_line(error)})", "write or copy it again") from error
 
 
 @dataclass(frozen=True)
@@ -106,6 +155,12 @@ class _Stored:
 
     path: Path
     variable: xr.Variable
+    dtype: np.dtype[Any]
+    """What it is read as."""
+    shard: tuple[int, ...]
+    """Shape of what a file holds."""
+    whole: bool
+    """Whether every chunk was written."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -115,30 +170,39 @@ class _Stored:
     def ndim(self) -> int:
         return self.variable.ndim
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = self.variable.dtype
-        return dtype
-
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        try:
-            return np.asarray(self.variable[key].values)
-        except _DAMAGE as error:
-            raise InputError(
-                self.path, f"holds a damaged chunk ({_first_line(error)})", "write or copy it again"
-            ) from error
+        with outside(self.path, "holds a damaged chunk", AGAIN):
+            if self.whole:
+                self._check_there(key)
+            raw = np.asarray(self.variable[key].values)
+        if self.dtype.kind == "f":
+            out = raw.astype(self.dtype)
+            with np.errstate(invalid="ignore"):
+                out[np.abs(out) >= LARGEST] = np.nan
+            return out
+        return raw.astype(self.dtype, copy=False)
+
+    def _check_there(self, key: Any) -> None:
+        """Raise InputError if a chunk's file is missing, which zarr takes for one full of the fill value."""
+        keys = key if isinstance(key, tuple) else (key,)
+        keys = (*keys, *(slice(None),) * (self.ndim - len(keys)))
+        places = [
+            np.unique(np.atleast_1d(np.arange(n)[k]) // side).tolist()
+            for k, n, side in zip(keys, self.shape, self.shard, strict=True)
+        ]
+        for place in itertools.product(*places):
+            file = self.path.joinpath("c", *map(str, place))
+            if not file.is_file():
+                raise InputError(self.path, f"lacks the chunk {'/'.join(file.parts[-1 - len(place) :])}", AGAIN)
 
 
-def _lazy(path: Path, variable: xr.Variable) -> xr.Variable:
+def _lazy(path: Path, variable: xr.Variable, dtype: np.dtype[Any], whole: bool) -> xr.Variable:
     """A variable as a dask array, in chunks that are its shards, or its chunks where it has no shards."""
     stored = variable.encoding.get("shards") or variable.encoding.get("chunks") or variable.shape
     chunks = tuple(min(c, n) for c, n in zip(stored, variable.shape, strict=True))
-    meta = np.empty((0,) * variable.ndim, variable.dtype)
+    meta = np.empty((0,) * variable.ndim, dtype)
     # A name of its own at each opening: what a store holds changes while it is filled.
     name = f"zarr-{path.name}-{uuid.uuid4().hex}"
-    array = from_array(_Stored(path, variable), chunks, name=name, meta=meta)  # type: ignore[no-untyped-call]
+    lazy = _Stored(path, variable, dtype, tuple(stored), whole and (path / "c").is_dir())
+    array = from_array(lazy, chunks, name=name, meta=meta)  # type: ignore[no-untyped-call]
     return xr.Variable(variable.dims, array, variable.attrs)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -64,14 +64,17 @@ def jsonable(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: NumPy values as Python's; dates, paths and NaN as text."""
     if isinstance(value, np.datetime64):
-        return str(value)
+        return plain(str(value))
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, Mapping):
         return jsonable(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, str):
+        # Paths that are not UTF-8 hold what no text file can.
+        return value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return str(value)
 

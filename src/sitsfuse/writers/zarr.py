@@ -26,7 +26,7 @@ from dask.base import compute
 from odc.geo.geobox import GeoBox
 
 from ..core.checks import check
-from ..core.series import geobox, make_series
+from ..core.series import COMPLETE, geobox, make_series
 from ..errors import InputError
 from ..runtime.files import beside, jsonable, read_json, writing
 
@@ -35,6 +35,12 @@ warnings.filterwarnings("ignore", message="Consolidated metadata", category=User
 # The state of a run lies in its output and is not part of the series.
 warnings.filterwarnings("ignore", message=r"Object at \.", category=UserWarning)
 
+CF: dict[str, dict[str, Any]] = {
+    "reflectance": {"long_name": "surface reflectance", "units": "1"},
+    "uncertainty": {"long_name": "one standard deviation of the error", "units": "1"},
+    "valid": {"long_name": "whether all bands of a pixel may be used"},
+}
+"""What variables are, as the CF conventions have it; what a series says of its own wins."""
 Dims = tuple[str, ...]
 Spec = tuple[Dims, npt.DTypeLike] | tuple[Dims, npt.DTypeLike, Mapping[str, Any]]
 
@@ -90,7 +96,8 @@ def create_series(
     nothing = np.broadcast_to(np.float32(np.nan), (len(times), len(bands), *geobox.shape))
     frame = make_series(nothing, nothing[:, 0], times, bands, geobox, attrs).drop_vars(["reflectance", "valid"])
     frame = frame.assign_coords({name: (dims, _labels(values)) for name, (dims, values) in (coords or {}).items()})
-    frame.attrs = jsonable(frame.attrs)
+    # What was said of another store is not true of this one.
+    frame.attrs = jsonable({k: v for k, v in frame.attrs.items() if k not in (COMPLETE, "notes")})
     sizes = {str(name): n for name, n in frame.sizes.items()}
     for name, (dims, dtype, *_) in specs.items():
         unknown = [d for d in dims if d not in sizes]
@@ -100,12 +107,16 @@ def create_series(
             raise InputError(path, f"cannot hold {name}, which is {np.dtype(dtype)}", "make it a coordinate or drop it")
     _check_place(path, overwrite)
     _clear_place(path)
+    frame.attrs = {"Conventions": "CF-1.11"} | frame.attrs
+    # One date per chunk, as the images have: dask takes no dataset whose chunks differ along a dimension.
+    dated = {n: c for n, c in frame.coords.items() if "time" in c.dims and n != "time"}
+    chunks = {n: {"chunks": tuple(1 if d == "time" else c.sizes[d] for d in c.dims)} for n, c in dated.items()}
     with writing(path):
-        frame.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+        frame.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=chunks)
         group = zarr.open_group(path, mode="r+", use_consolidated=False)
         for name, (dims, dtype, *rest) in specs.items():
             array = _create_array(group, name, dims, np.dtype(dtype), sizes, shard, chunk)
-            array.attrs.update(jsonable(rest[0] if rest else {}))
+            array.attrs.update(CF.get(name, {}) | jsonable(rest[0] if rest else {}))
         consolidate(path)
 
 
@@ -150,6 +161,8 @@ def write_region(
                 span = where.get(dim)
                 if isinstance(span, slice) and (span.start % step or (span.stop % step and span.stop != n)):
                     raise ValueError(f"{dim} {span.start}:{span.stop} cuts shards of {step} ({path}, {name})")
+            # Chunks that hold nothing but the fill value, too: else a chunk that was lost would read as one.
+            array = array.with_config({"write_empty_chunks": True})
             array[tuple(where.get(d, slice(None)) for d in dims)] = np.asarray(values, dtype=array.dtype)
 
 
@@ -213,7 +226,8 @@ def _write_series(series: xr.Dataset, path: Path, shard: int, chunk: int) -> Non
     fixed = [n for n, v in series.data_vars.items() if "time" not in v.dims]
     for name in fixed:
         with writing(path):
-            group[str(name)][...] = series[name].values  # type: ignore[index]
+            fixed_array = group[str(name)].with_config({"write_empty_chunks": True})  # type: ignore[union-attr]
+            fixed_array[...] = series[name].values
     moving = series.drop_vars(fixed)
     spans = [_spans(moving, dim, shard if dim != "time" else 1) for dim in ("time", "y", "x")]
 
@@ -230,6 +244,9 @@ def _write_series(series: xr.Dataset, path: Path, shard: int, chunk: int) -> Non
             pass
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, the rest is not wanted
+    with writing(path):
+        group.attrs[COMPLETE] = True
+        consolidate(path)
 
 
 def _spans(series: xr.Dataset, dim: str, step: int) -> list[slice]:
@@ -257,7 +274,8 @@ def _create_array(
         dtype=dtype,
         chunks=tuple(inner),
         shards=tuple(outer) if inner != outer else None,
-        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+        # The checksum tells a damaged chunk from a whole one, which many a damage leaves readable.
+        compressors=(zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), zarr.codecs.Crc32cCodec()),
         fill_value=np.nan if dtype.kind == "f" else dtype.type(0),
         dimension_names=dims,
         attributes=attributes,  # type: ignore[arg-type]

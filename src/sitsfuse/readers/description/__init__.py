@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from .warnings import (
     alignment_warnings,
     band_warnings,
     date_warnings,
+    fit_notes,
     outside_warnings,
     percentiles,
     twin_warnings,
+    unit_warnings,
     value_warnings,
 )
 
@@ -37,13 +40,17 @@ SAMPLE = 4096
 """Pixels per date that are kept for the statistics of values."""
 
 
-def describe(source: str | Path | xr.Dataset | xr.DataTree, **options: Any) -> SeriesInfo | SiteInfo:
+def describe(
+    source: str | Path | xr.Dataset | xr.DataTree, target_options: Mapping[str, Any] | None = None, **options: Any
+) -> SeriesInfo | SiteInfo:
     """Describe a series or a site.
 
     Parameters
     ----------
     source
         A path or an open series or site. Large images are sampled by windows; nothing is read twice.
+    target_options
+        Options for the targets of a site alone, on top of ``options``.
     **options
         As for :func:`~sitsfuse.readers.open_site`.
 
@@ -69,11 +76,43 @@ def describe(source: str | Path | xr.Dataset | xr.DataTree, **options: Any) -> S
     found, broken = {}, []
     for name, usable in shared_options({name: path / name for name in names}, options).items():
         try:
-            found[name] = (str(path / name), open_series(path / name, **usable), _kind(path / name))
+            own = dict(target_options or {}) if name.startswith("target") else {}
+            found[name] = (str(path / name), open_series(path / name, **usable | own), _kind(path / name))
         except InputError as error:
             broken.append(f"{name}: {error}")
     attrs = zarr_attrs(path) if is_zarr(path) else {}
     return _describe_site(str(path), attrs, found, broken)
+
+
+def describe_pair(
+    guide: str | Path | xr.Dataset,
+    target: str | Path | xr.Dataset,
+    target_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> SiteInfo:
+    """Describe two series and how they fit together: ratio, overlap, dates, radiometry.
+
+    Parameters
+    ----------
+    guide, target
+        Paths or open series, as :func:`~sitsfuse.readers.open_series` takes them.
+    target_options
+        Options for the target alone, on top of ``options``.
+    **options
+        Of :func:`~sitsfuse.readers.open_series`, for both.
+
+    Raises
+    ------
+    InputError
+        If a series cannot be read.
+    """
+    own = {"guide": options, "target": options | dict(target_options or {})}
+    found = {}
+    for role, source in (("guide", guide), ("target", target)):
+        series = open_series(source, **own[role])
+        kind = "in memory" if isinstance(source, xr.Dataset) else _kind(Path(source))
+        found[role] = (role if isinstance(source, xr.Dataset) else str(source), series, kind)
+    return _describe_site("guide and target", {}, found, [])
 
 
 def describe_series(series: xr.Dataset, where: str, kind: str, *, dense: bool = True) -> SeriesInfo:
@@ -82,7 +121,8 @@ def describe_series(series: xr.Dataset, where: str, kind: str, *, dense: bool = 
     dates = [str(t)[:10] for t in series["time"].values]
     bands = tuple(str(b) for b in series["band"].values)
     windows = _windows(box.shape[0], box.shape[1])
-    shares, samples, warnings = [], [], []
+    shares, samples = [], []
+    warnings = [str(note) for note in series.attrs.get("notes", ())]
     for i, date in enumerate(dates):
         try:
             share, sample = _sample(series, i, windows)
@@ -119,7 +159,9 @@ def _describe_site(
     where: str, attrs: dict[str, Any], found: dict[str, tuple[str, xr.Dataset, str]], broken: list[str]
 ) -> SiteInfo:
     """Describe the series of a site, and how they fit together."""
-    warnings, notes, ratios = list(broken), [], {}
+    warnings = list(broken)
+    notes: list[str] = []
+    ratios: dict[str, float] = {}
     described = {
         name: describe_series(series, path, kind, dense=name != "reference")
         for name, (path, series, kind) in found.items()
@@ -142,6 +184,8 @@ def _describe_site(
                 warnings.append(f"{name}: {error.problem}; {error.mend}")
                 continue
             ratios[name] = pair.ratio
+            warnings += unit_warnings(guide, opened[name])
+            notes += fit_notes(guide, opened[name], pair, name)
             notes += [*alignment_warnings(pair, name), *outside_warnings(guide, opened[name], name)]
         if "reference" in opened and not same_grid(geobox(guide), geobox(opened["reference"])):
             warnings.append("reference: lies on another grid than the guide")

@@ -12,6 +12,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from ...core.grid import GridPair
+from ...core.levels import check_levels, levels
+from ...core.site import make_site
+from ...errors import InputError
 
 GAP_DAYS = 60.0
 """Days between two images that are worth a warning."""
@@ -19,6 +22,9 @@ TWIN_HOURS = 12.0
 """Hours within which two images count as twice the same date."""
 NOT_REFLECTANCE = 2.0
 """Percentile of values beyond which they do not look like a reflectance (or an index)."""
+
+UNEVEN = 1.5
+"""Factor between the medians of a band in two series that is worth a warning."""
 
 
 def date_warnings(times: npt.NDArray[Any], dates: list[str], shares: list[float], longest: float) -> Iterator[str]:
@@ -89,6 +95,42 @@ def outside_warnings(guide: xr.Dataset, target: xr.Dataset, name: str) -> Iterat
     count = int(np.sum((times < first) | (times > last)))
     if count:
         yield f"{name}: {count} of {times.size} dates lie before the first or after the last guide"
+
+
+def unit_warnings(guide: xr.Dataset, target: xr.Dataset) -> Iterator[str]:
+    """Two series in different units, as `sitsfuse fuse` refuses them."""
+    bands = common_bands(guide, target)
+    try:
+        if bands:
+            check_levels(make_site(*(s.sel(band=bands) for s in (guide, target))))
+    except InputError as error:
+        yield f"{error.where}: {error.problem}; {error.mend}"
+
+
+def fit_notes(guide: xr.Dataset, target: xr.Dataset, pair: GridPair, name: str) -> Iterator[str]:
+    """How much of the guides an LR series covers, and bands that are brighter or darker in it."""
+    covered = 1.0
+    for axis in (pair.y, pair.x):
+        inside = min(axis.n_hr, axis.offset + axis.ratio * axis.n_lr) - max(0.0, axis.offset)
+        covered *= max(inside, 0.0) / axis.n_hr
+    if covered < 0.999:
+        yield f"{name}: covers {covered:.0%} of the guides' area".replace("%", " %")
+    bands = common_bands(guide, target)
+    try:
+        (_, first), (_, second) = (levels(s.sel(band=bands)) for s in (guide, target))
+    except InputError:
+        return  # an image that cannot be read is named with its series
+    for band, a, b in zip(bands, first.T, second.T, strict=True):
+        known = a[np.isfinite(a)], b[np.isfinite(b)]
+        ratio = float(np.median(known[1]) / np.median(known[0])) if all(k.size and np.median(k) for k in known) else 1.0
+        if not 1 / UNEVEN < ratio < UNEVEN:
+            yield f"{name}: {band} is {ratio:.2g} times as bright as in the guides; `sitsfuse prepare` harmonises them"
+
+
+def common_bands(guide: xr.Dataset, target: xr.Dataset) -> list[str]:
+    """The bands that both series have, in the order of the guide's."""
+    other = {str(b) for b in target["band"].values}
+    return [str(b) for b in guide["band"].values if str(b) in other]
 
 
 def percentiles(values: npt.NDArray[np.float32]) -> tuple[float, float]:

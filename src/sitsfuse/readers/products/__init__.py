@@ -20,8 +20,10 @@ from rasterio.windows import Window
 from ...core.checks import check
 from ...core.series import make_series
 from ...errors import InputError
+from ..damage import outside
 from ..raster import Stack
 from .flags import FLAG_ATTRS, USABLE
+from .parts import merged
 from .product import Product
 
 FORMATS = ("muscate", "safe", "landsat", "planet", "stac")
@@ -34,6 +36,11 @@ def find_products(path: str | Path) -> list[tuple[Path, str]]:
     Judged by names, and by the content of .json files; no raster is opened.
     """
     path = Path(path)
+    with outside(path, "cannot be read"):
+        return _find(path)
+
+
+def _find(path: Path) -> list[tuple[Path, str]]:
     if not path.exists():
         return []
     places = [path]
@@ -64,10 +71,11 @@ def read_products(path: str | Path) -> tuple[list[Product], list[InputError]]:
     problems = []
     for place, name in found:
         try:
-            products += _reader(name).read_products(place)
+            with outside(place, "has metadata that cannot be understood", "download it again"):
+                products += _reader(name).read_products(place)
         except InputError as error:
             problems.append(error)
-    return sorted(products, key=lambda p: p.time), problems
+    return merged(sorted(products, key=lambda p: p.time)), problems
 
 
 def common_bands(products: Sequence[Product]) -> list[str]:
@@ -129,7 +137,7 @@ def products_series(
             )
     images = tuple(_OnGrid(p, tuple(names), box, tuple(usable), dilation) for p in products)
     rows, cols = box.shape
-    token = tokenize(images, [p.path.stat().st_mtime_ns for p in products], chunk)
+    token = tokenize(images, [path.stat().st_mtime_ns for p in products for path in p.paths], chunk)
     parts = {
         "values": (np.dtype(np.float32), (len(names), rows, cols)),
         "valid": (np.dtype(bool), (rows, cols)),
@@ -139,6 +147,8 @@ def products_series(
     shown = list(bands) if isinstance(bands, Mapping) else [products[0].band(n).name for n in names]
     sensors = sorted({p.sensor for p in products})
     attrs: dict[str, Any] = {"sensor": ", ".join(sensors)}
+    if notes := [f"{p.id}: {note}" for p in products for note in p.notes]:
+        attrs["notes"] = notes
     series = make_series(lazy["values"], lazy["valid"], [p.time for p in products], shown, box, attrs)
     series["flags"] = (("time", "y", "x"), lazy["flags"], FLAG_ATTRS | {"grid_mapping": "spatial_ref"})
     labels = {"product": [p.id for p in products], "platform": [p.platform for p in products]}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ...errors import InputError
+from ..damage import check_file, outside
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,15 @@ class Archive:
         """List the files of a folder, .zip or .tar."""
         path = Path(path)
         if path.is_dir():
-            return cls(path, tuple(sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file())))
-        try:
+            with outside(path, "cannot be read"):
+                return cls(path, _shown(p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()))
+        check_file(path)
+        with outside(path, f"is truncated or no {path.suffix[1:]} file", "download it again"):
             if path.suffix.lower() == ".tar":
                 with tarfile.open(path) as members:
-                    return cls(path, tuple(sorted(m.name for m in members if m.isfile())))
+                    return cls(path, _shown(m.name for m in members if m.isfile()))
             with zipfile.ZipFile(path) as archive:
-                return cls(path, tuple(sorted(n for n in archive.namelist() if not n.endswith("/"))))
-        except FileNotFoundError:
-            raise InputError(path, "does not exist", "check the path") from None
-        except (zipfile.BadZipFile, tarfile.TarError, OSError) as error:
-            raise InputError(path, f"is truncated or no {path.suffix[1:]} file", "download it again") from error
+                return cls(path, _shown(n for n in archive.namelist() if not n.endswith("/")))
 
     def find(self, pattern: str) -> str | None:
         """The first file whose last parts match a pattern such as ``MASKS/*_CLM_R1.tif``; None without one.
@@ -73,7 +74,7 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """The whole of a small file."""
-        try:
+        with outside(self.label(name), "cannot be read", "download the product again"):
             if self.path.is_dir():
                 return (self.path / name).read_bytes()
             if self.path.suffix.lower() == ".tar":
@@ -82,8 +83,6 @@ class Archive:
                     return found.read() if found else b""
             with zipfile.ZipFile(self.path) as archive:
                 return archive.read(name)
-        except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, KeyError) as error:
-            raise InputError(self.label(name), "cannot be read", "download the product again") from error
 
     def xml(self, name: str) -> ElementTree.Element:
         """The root of a metadata file."""
@@ -92,3 +91,33 @@ class Archive:
             return ElementTree.fromstring(self.read(name))  # noqa: S314
         except ElementTree.ParseError as error:
             raise InputError(self.label(name), f"is not valid XML ({error})", "download the product again") from error
+
+
+def _shown(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, sorted, without hidden files and what macOS adds."""
+    parts = ((name, name.removeprefix("./").split("/")) for name in names)
+    return tuple(sorted(n for n, p in parts if not any(part.startswith(".") for part in p) and "__MACOSX" not in p))
+
+
+def verify(path: str, where: object) -> None:
+    """Raise InputError unless a file that GDAL opens in a .zip has the checksum that the archive has for it.
+
+    GDAL itself does not look. Every file is looked at once per process.
+    """
+    if not path.startswith("/vsizip/{"):
+        return
+    archive, _, name = path.removeprefix("/vsizip/{").partition("}/")
+    with outside(where, "is truncated or no zip file", "download it again"):
+        stat = Path(archive).stat()
+    _verify(archive, name, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=65536)
+def _verify(archive: str, name: str, _mtime: int, _size: int) -> None:
+    with (
+        outside(f"{archive}/{name}", "is damaged", "download the product again"),
+        zipfile.ZipFile(archive) as members,
+        members.open(name) as member,
+    ):
+        while member.read(2**20):
+            pass

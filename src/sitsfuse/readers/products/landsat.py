@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core.sensors import find_sensor
 from ...errors import InputError
-from ..raster import opened
+from ..opening import opened
 from .archive import Archive
 from .flags import MaskFile, Rule
 from .masks import PIXEL_QUALITY
@@ -34,7 +34,7 @@ DROPPED, HIDDEN = 1 << 9, 1 << 11
 def is_product(path: Path) -> bool:
     """Whether a path is a product, or what is left of one, by names alone: a folder, .zip or .tar."""
     if path.is_dir():
-        return bool(SHAPE.match(path.name)) or any(SHAPE.match(p.name) for p in path.glob("*_MTL.*"))
+        return bool(SHAPE.match(path.name)) or any(SHAPE.match(p.name) for p in path.glob("[!.]*_MTL.*"))
     return path.suffix.lower() in ARCHIVES and bool(SHAPE.match(path.name))
 
 

@@ -46,7 +46,7 @@ PER_GROUP = "SAT"
 def is_product(path: Path) -> bool:
     """Whether a path is a product, or what is left of one, by names alone: a folder or .zip."""
     if path.is_dir():
-        return bool(SHAPE.match(path.name)) or any(SHAPE.match(p.name) for p in path.glob("*_MTD_ALL.xml"))
+        return bool(SHAPE.match(path.name)) or any(SHAPE.match(p.name) for p in path.glob("[!.]*_MTD_ALL.xml"))
     return path.suffix.lower() == ".zip" and bool(SHAPE.match(path.name))
 
 

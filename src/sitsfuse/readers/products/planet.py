@@ -16,7 +16,7 @@ from rasterio import DatasetReader
 
 from ...core.sensors import Sensor, find_sensor
 from ...errors import InputError
-from ..raster import opened
+from ..opening import opened
 from .archive import Archive
 from .flags import MaskFile
 from .masks import USABLE_DATA_MASK
@@ -118,7 +118,7 @@ def read_product(path: str | Path) -> Product:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*_3B_*") if IMAGE.fullmatch(p.name))
+    return sorted(p for p in folder.glob("[!.]*_3B_*") if IMAGE.fullmatch(p.name))
 
 
 def _bands(path: Path, sensor: Sensor) -> tuple[BandFile, ...]:

@@ -7,7 +7,8 @@ that touches pixels is here, once for all formats.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio import DatasetReader
 from rasterio.windows import Window as RasterWindow
 from scipy.ndimage import distance_transform_edt
 
@@ -23,7 +25,9 @@ from ...core.displacement import STAY, Displacement
 from ...core.grid import Window
 from ...errors import InputError
 from ...operators.warp import nearest, resample, source_window
-from ..raster import missing, opened, scaled
+from ..opening import opened
+from ..raster import check_grid, missing, scaled
+from .archive import verify
 from .flags import FLAGS, GROWS, USABLE, MaskFile, bad_pixels
 
 
@@ -89,6 +93,11 @@ class Product:
     does so."""
     notes: tuple[str, ...] = field(default=())
     """What is unusual: masks that are missing …"""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All folders or files that it comes from."""
+        return (self.path,)
 
     def band(self, name: str) -> BandFile:
         """The band of a common or native name.
@@ -162,7 +171,7 @@ class Product:
             if part not in masks:
                 masks[part] = self._flags(part, grow)
             there = masks[part].copy()
-            raw = _read(band.path, band.index, window, self.path)
+            raw = _read(band.path, band.index, band.box, window, self.path)
             value = scaled(raw, band.scale, band.offset).astype(np.float32)
             there |= band.lacks(raw) * np.uint8(FLAGS["nodata"])
             there |= np.isin(raw, band.saturated) * np.uint8(FLAGS["saturated"])
@@ -209,7 +218,7 @@ class Product:
         wide = box.pad(margin) if margin else box
         for mask in self.masks:
             window = source_window(mask.box, wide)
-            raw = _read(mask.path, mask.index, window, self.path)
+            raw = _read(mask.path, mask.index, mask.box, window, self.path)
             # Where the mask has the smaller pixels, every one of them counts.
             parts = max(1, round(pixel / abs(mask.box.affine.a))) if mask.box.crs == box.crs else 1
             fine = wide.zoom_out(1 / parts) if parts > 1 else wide
@@ -226,12 +235,23 @@ class Product:
         return found
 
 
-def _read(path: str, index: int, window: Window, where: Path) -> npt.NDArray[np.integer]:
+def _read(path: str, index: int, whole: GeoBox, window: Window, where: Path) -> npt.NDArray[np.integer]:
     rows, cols = window
     if rows.start == rows.stop or cols.start == cols.stop:
         return np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.uint8)
-    with opened(path, where=path if Path(path).exists() else where) as source:
+    with _opened(path, whole, where) as source:
         return np.asarray(source.read(index, window=RasterWindow.from_slices(rows, cols)))
+
+
+@contextmanager
+def _opened(path: str, whole: GeoBox, where: Path) -> Iterator[DatasetReader]:
+    """A file of a product, which must be what its archive holds and lie where its metadata say."""
+    place = path if Path(path).exists() else where
+    verify(path, place)
+    with opened(path, where=place) as source:
+        box = GeoBox(source.shape, source.transform, source.crs or whole.crs)
+        check_grid(path, box, "what its metadata say", whole, "download it again, or correct its metadata")
+        yield source
 
 
 def _read_coarse(
@@ -241,9 +261,9 @@ def _read_coarse(
     window = source_window(whole, box)
     rows, cols = (w.stop - w.start for w in window)
     if 0 in (rows, cols):
-        return _read(path, index, window, where), whole[window]
+        return _read(path, index, whole, window, where), whole[window]
     shape = (min(rows, 2 * box.shape[0]), min(cols, 2 * box.shape[1]))
-    with opened(path, where=path if Path(path).exists() else where) as source:
+    with _opened(path, whole, where) as source:
         raw = source.read(index, window=RasterWindow.from_slices(*window), out_shape=shape)
     scale = Affine.scale(cols / shape[1], rows / shape[0])
     return raw, GeoBox(shape, whole[window].affine * scale, whole.crs)

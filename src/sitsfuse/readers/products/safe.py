@@ -26,6 +26,18 @@ SHIFTED = (4.0, 99.0)
 """Processing baselines that shift the numbers: metadata without the shift are not whole. Products that users make with
 Sen2Cor, old or new, say 99.99."""
 
+RENAMED = {
+    "L2A_Product_Info": "Product_Info",
+    "L2A_Product_Organisation": "Product_Organisation",
+    "IMAGE_FILE_2A": "IMAGE_FILE",
+    "IMAGE_ID_2A": "IMAGE_FILE",
+    "PRODUCT_URI_2A": "PRODUCT_URI",
+    "L2A_Product_Image_Characteristics": "Product_Image_Characteristics",
+    "L1C_L2A_Quantification_Values_List": "QUANTIFICATION_VALUES_LIST",
+    "L2A_BOA_QUANTIFICATION_VALUE": "BOA_QUANTIFICATION_VALUE",
+}
+"""Names of elements in the products of 2017 and 2018 (baselines before 02.07), and since."""
+
 
 def is_product(path: Path) -> bool:
     """Whether a path is a product, or what is left of one, by names alone: a folder or .zip."""
@@ -58,7 +70,7 @@ def read_product(path: str | Path) -> Product:
         If metadata or bands are missing, or an image lies on another grid than the metadata say.
     """
     archive = Archive.of(path)
-    meta = Metadata.of(archive, archive.need(METADATA, "metadata file"))
+    meta = _renamed(Metadata.of(archive, archive.need(METADATA, "metadata file")))
     granules = len(meta.all("Granule_List/Granule"))
     if granules != 1:
         raise InputError(meta.where, f"lists {granules} tiles", "give products of one tile each")
@@ -107,6 +119,14 @@ def read_product(path: str | Path) -> Product:
         dilation=DILATION,
         notes=tuple(notes),
     )
+
+
+def _renamed(meta: Metadata) -> Metadata:
+    """Metadata under the names that they have since October 2018."""
+    for element in meta.root.iter():
+        space, brace, name = element.tag.rpartition("}")
+        element.tag = f"{space}{brace}{RENAMED.get(name, name)}"
+    return meta
 
 
 def _listed(meta: Metadata) -> dict[str, tuple[int, str]]:

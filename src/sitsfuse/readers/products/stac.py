@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from ...core.grid import same_grid
 from ...core.sensors import Sensor, find_sensor
 from ...errors import InputError, missing_extra
-from ..raster import opened
+from ..damage import check_file, outside
+from ..opening import opened
 from . import landsat, planet
 from . import masks as provider_masks
 from .flags import MaskFile, Rule
@@ -99,12 +102,9 @@ def _items(folder: Path) -> list[Path]:
 
 def _documents(path: Path) -> list[dict[str, Any]]:
     """The items of a file."""
-    try:
+    check_file(path)
+    with outside(path, "is not valid JSON", "download it again"):
         data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(path, "does not exist", "check the path") from None
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"is not valid JSON ({error})", "download it again") from error
     kind = data.get("type") if isinstance(data, dict) else None
     if kind not in ("Feature", "FeatureCollection"):
         raise InputError(path, "holds no STAC item", "give an item or a collection of items")
@@ -121,6 +121,9 @@ def _product(path: Path, document: Any) -> Product:
         what = "has no band with a common name" if sensor is None else f"has no band of {sensor.name}"
         raise InputError(where, what, "give items of reflectance")
     masks, dilation, notes = _masks(where, layers, bands)
+    wrong = [layer.key for _, layer in _bands(layers, sensor) if _contradicts(layer)]
+    if wrong:
+        notes += (f"the item places {', '.join(wrong)} otherwise than the files: the files are right",)
     return Product(
         path=path,
         id=str(document["id"]),
@@ -202,9 +205,16 @@ def _parsed(path: Path, document: Any) -> tuple[list[_Layer], np.datetime64]:
         if first == 1:
             asset = document["assets"][key]
             details, roles = _details(asset), frozenset(asset.get("roles") or ())
-            uri, box = source.uri.removeprefix("file://"), getattr(source, "geobox", None)
+            uri, box = _local(source.uri), getattr(source, "geobox", None)
             layers += [_Layer(key, i, len(details), uri, box, roles, said) for i, said in enumerate(details, 1)]
     return layers, np.datetime64(time, "ns")
+
+
+def _local(uri: str) -> str:
+    """A path where an address means a file on this machine, whose name may be escaped; others as they are."""
+    path = uri.removeprefix("file://")
+    plain = unquote(path)
+    return plain if "://" not in path and not Path(path).exists() and Path(plain).exists() else path
 
 
 def _details(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -230,18 +240,24 @@ def _bands(layers: Sequence[_Layer], sensor: Sensor | None) -> list[tuple[tuple[
 
 def _band_file(where: str, said: _Properties, native: str, common: str, layer: _Layer) -> BandFile:
     scale, offset, nodata = (_Properties(where, layer.said).number(name) for name in ("scale", "offset", "nodata"))
-    box = layer.box
     _check_there(where, layer)
-    if box is None or scale is None or "nodata" not in layer.said:
+    box, empty = layer.box, {nodata} - {None}
+    if box is None or scale is None or "nodata" not in layer.said or _here(layer):
         with opened(layer.uri, whole_header=True) as source:
+            if layer.index > source.count:
+                what = f"tells of layer {layer.index} of asset {layer.key}, which has {source.count}"
+                raise InputError(where, what, "correct the item")
             header = source.scales[layer.index - 1], source.offsets[layer.index - 1]
-            nodata = source.nodatavals[layer.index - 1] if nodata is None else nodata
+            empty |= {source.nodatavals[layer.index - 1]} - {None}
             floats = source.dtypes[layer.index - 1].startswith("float")
-        box = box or grid_of(layer.uri, layer.uri)
+        box = _grid(where, layer)
         if scale is None:
             if header == (1, 0) and not floats:
                 raise InputError(where, f"tells no scale of asset {layer.key}", "give items that do (raster:bands)")
             scale, offset = header
+        elif header[0] != 1 and not math.isclose(header[0], scale, rel_tol=1e-3):
+            what = f"tells the scale {scale:g} of asset {layer.key}, but the file itself {header[0]:g}"
+            raise InputError(where, what, "correct the one that is wrong")
     applied = any(said.values.get(name) is True for name in APPLIED)
     return BandFile(
         name=common,
@@ -250,7 +266,7 @@ def _band_file(where: str, said: _Properties, native: str, common: str, layer: _
         box=box,
         scale=scale,
         offset=0.0 if applied or offset is None else offset,
-        nodata=() if nodata is None else (float(nodata),),
+        nodata=tuple(float(v) for v in empty if v is not None),
         index=layer.index,
     )
 
@@ -272,7 +288,7 @@ def _masks(
         if found:
             best = min(found, key=lambda layer: layer.rank)
             _check_there(where, best)
-            box = best.box or grid_of(best.uri, best.uri)
+            box = _grid(where, best)
             masks += [MaskFile(best.uri, box, rule, index) for index, rule in rules.items()]
             dilation, clouds = max(dilation, grow), clouds or kind != "qa_radsat"
     if clouds:
@@ -284,8 +300,28 @@ def _masks(
     return tuple(masks), dilation, (f"no mask SCL, QA_PIXEL or UDM2{strange}; clouds are unknown",)
 
 
+def _here(layer: _Layer) -> bool:
+    """Whether a raster lies on this machine, where looking at it costs nothing."""
+    return "://" not in layer.uri and not layer.uri.startswith("/vsi")
+
+
+def _grid(where: str, layer: _Layer) -> GeoBox:
+    """The grid of a raster: its own, where it is at hand or the item tells none, else what the item says.
+
+    What the item says of a raster on the web is compared with it when it is read.
+    """
+    if layer.box is not None and not _here(layer):
+        return layer.box
+    return grid_of(layer.uri, layer.uri)
+
+
+def _contradicts(layer: _Layer) -> bool:
+    """Whether an item tells another grid of a raster at hand than the raster does."""
+    return layer.box is not None and _here(layer) and not same_grid(layer.box, grid_of(layer.uri, layer.uri))
+
+
 def _check_there(where: str, layer: _Layer) -> None:
-    if "://" not in layer.uri and not layer.uri.startswith("/vsi") and not Path(layer.uri).exists():
+    if _here(layer) and not Path(layer.uri).exists():
         raise InputError(where, f"asset {layer.key} ({layer.uri}) does not exist", "download it, too")
 
 

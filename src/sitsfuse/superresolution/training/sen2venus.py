@@ -28,8 +28,9 @@ import numpy.typing as npt
 from ...core.arrays import FloatArray
 from ...core.sensors import SENSORS
 from ...errors import InputError, missing_extra
+from ...readers.opening import opened
 from ...readers.products.archive import Archive
-from ...readers.raster import missing, opened
+from ...readers.raster import missing
 
 if TYPE_CHECKING:
     import torch
@@ -325,7 +326,7 @@ def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
         if len(Path(root).relative_to(path).parts) >= DEPTH or "zarr.json" in names:
             folders.clear()
         folders.sort()
-        yield Path(root), sorted(names)
+        yield Path(root), sorted(n for n in names if not n.startswith("."))
 
 
 def _match(patterns: Sequence[str], name: str) -> re.Match[str] | None:
