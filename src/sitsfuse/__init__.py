@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from .evaluation import evaluate
     from .fusion.fuse import fuse
     from .preparation import prepare
-    from .readers import open_pair, open_series, open_site, open_target
+    from .readers import open_pair, open_series, open_site, open_target, series
     from .readers.description import describe
     from .reporting import report
+    from .runtime.versions import show_versions
     from .simulator import simulate
     from .studies import study
     from .superresolution.training import train
@@ -44,6 +45,8 @@ _WHERE = {
     "open_series": "readers",
     "open_site": "readers",
     "open_target": "readers",
+    "series": "readers",
+    "show_versions": "runtime.versions",
     "simulate": "simulator",
     "study": "studies",
     "train": "superresolution.training",
@@ -64,6 +67,8 @@ __all__ = [
     "prepare",
     "report",
     "search",
+    "series",
+    "show_versions",
     "simulate",
     "study",
     "train",

@@ -1,5 +1,6 @@
 """Dates × tiles: what is planned, that it resumes, and that a cluster computes the same."""
 
+import datetime
 import json
 import os
 import pickle
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -457,6 +459,8 @@ def test_few_tiles_are_submitted_at_a_time(tree, monkeypatch):
 def test_reading_a_tile_reads_no_more_than_the_tile(tmp_path, monkeypatch):
     # What calibrates the uncertainty reads a window of its own, and what screens the guides reads them once.
     monkeypatch.setattr("sitsfuse.methods.shared.rehearsal.Rehearsal.calibrate", lambda *_: None)
+    # So do the levels of the series.
+    monkeypatch.setattr("sitsfuse.fusion.fuse.check_levels", lambda _: None)
     wide = scenes.site(n=128, ratio=4, cloudy=0.1)
     write_site(wide, tmp_path / "site.zarr", shard=64, chunk=32)
     from sitsfuse.readers import open_site
@@ -563,3 +567,42 @@ def test_dates_run_beside_each_other(tree):
             return study.fit(date)
 
     run(tree, None, method=Meeting(), workers=2, tile=64, dates=DATES[:2])
+
+
+# --- objects and dates, as people give them
+
+
+def test_a_guide_and_a_target_or_a_site(tmp_path):
+    tree = scenes.site()
+    guide, target = tree["guide"].to_dataset(), tree["target"].to_dataset()
+    whole = fuse(tree, method="difference")
+    pair = fuse(guide, target, method="difference")
+    np.testing.assert_array_equal(pair["reflectance"].values, whole["reflectance"].values)
+    write_site(tree, tmp_path / "s.zarr")
+    out = fuse(tmp_path / "s.zarr" / "guide", tmp_path / "s.zarr" / "target", tmp_path / "out", method="difference")
+    assert out == tmp_path / "out"
+    assert fuse(tmp_path / "s.zarr", tmp_path / "again", method="difference") == tmp_path / "again"
+    with pytest.raises(InputError, match="got a site and a target"):
+        fuse(tree, target)
+
+
+@pytest.mark.parametrize(
+    ("dates", "count"),
+    [
+        ("2020-01-15", 1),
+        ("2020-01-15, 2020-02-03", 2),
+        (slice("2020-01-10", None), 2),
+        (slice(None, "2020-01-15"), 2),
+        (slice(None), 3),
+        (np.datetime64("2020-01-15"), 1),
+        (datetime.date(2020, 1, 15), 1),
+        (datetime.datetime(2020, 1, 15, 12), 1),
+        (pd.DatetimeIndex(["2020-01-15", "2020-02-03"]), 2),
+        (xr.DataArray(np.array(["2020-01-15"], "datetime64[ns]"), dims="time"), 1),
+    ],
+)
+def test_dates_in_any_form(dates, count):
+    available = np.datetime64("2020-01-01", "ns") + np.array([5, 14, 33], "timedelta64[D]")
+    times, interpolated = plan_dates(available, dates)
+    assert len(times) == count
+    assert not any(interpolated)

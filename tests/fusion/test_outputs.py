@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
+from sitsfuse.core.grid import GridPair
+from sitsfuse.core.site import group, make_site
 from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.fusion.outputs import disk
-from sitsfuse.readers import open_series
+from sitsfuse.readers import open_series, read_zarr
 from sitsfuse.runtime.files import STATE, write_json
+from sitsfuse.writers import write_site
 from tests.helpers import scenes
 
 FORMATS = ["cog", "zarr"]
@@ -62,7 +67,8 @@ def test_geotiffs_are_cloud_optimised_and_described(tree, tmp_path):
     assert len(json.loads(tags["SITSFUSE_GUIDES"])) == 5
     assert float(tags["SITSFUSE_FILLED_SHARE"]) == pytest.approx(memory["filled"].values.mean(), abs=1e-5)
     with rasterio.open(out / "20200521_mask.tif") as source:
-        np.testing.assert_array_equal(source.read(1), np.where(memory["valid"].values, 0, 1))
+        filled = np.where(memory["filled"].values, 2, 0)
+        np.testing.assert_array_equal(source.read(1), np.where(memory["valid"].values, filled, 1))
     with rasterio.open(out / "20200521_uncertainty.tif") as source:
         np.testing.assert_array_equal(source.read(), memory["uncertainty"].values)
     with rasterio.open(out / "20200521_weights.tif") as source:
@@ -306,3 +312,60 @@ def test_a_small_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"x\.json: cannot be written \(No space left\)"):
         write_json(place, {"n": 2})
     assert json.loads(place.read_text()) == {"n": 1}
+
+
+def test_a_mask_tells_what_is_filled_and_what_lies_outside_the_lr_image(tmp_path):
+    tree = scenes.site(n=60, targets=(5, 14), cloudy=0.2)
+    target = group(tree, "target").isel(x=slice(2, None)).copy(deep=True)
+    target.valid.values[:, :3, :3] = False
+    tree = make_site(group(tree, "guide"), target)
+    series = fuse(tree, method="difference")
+    assert isinstance(series, xr.Dataset)
+    out = fuse(tree, out=tmp_path / "out", method="difference", tile=32)
+    valid, filled = series["valid"].values[0], series["filled"].values[0]
+    expected = np.where(valid, np.where(filled, 2, 0), 1)
+    # The LR image begins at the second LR pixel of five HR pixels each.
+    expected[:, :10] = np.where(valid, 3, 1)[:, :10]
+    day = str(series["time"].values[0])[:10]
+    with rasterio.open(out / f"{day.replace('-', '')}_mask.tif") as source:
+        np.testing.assert_array_equal(source.read(1), expected)
+        assert source.tags()["SITSFUSE_MASK"].startswith("0 valid, 1 invalid, 2 filled")
+    assert {0, 2, 3} <= set(np.unique(expected))
+    record = disk.read_records(out)[day]
+    assert record["outside_share"] == pytest.approx((expected == 3).mean(), abs=1e-6)
+    assert record["filled_share"] == pytest.approx(np.isin(expected, (2, 3)).mean(), abs=1e-6)
+    # Read again, what is filled is valid: it has a value.
+    np.testing.assert_array_equal(open_series(out).valid.values[0], valid)
+
+
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (7.3, -12.6), (-3.5, 2.5)])
+def test_pixels_inside_the_lr_image_are_those_whose_middle_is(corner):
+    hr = GeoBox((40, 50), Affine(10, 0, 1000, 0, -10, 2000), "EPSG:32631")
+    lr = GeoBox((6, 7), Affine(25, 0, 1000 + 10 * corner[0], 0, -25, 2000 - 10 * corner[1]), "EPSG:32631")
+    rows, cols = GridPair(hr, lr).inside
+    box = lr.boundingbox
+    x, y = 1000 + 10 * (np.arange(50) + 0.5), 2000 - 10 * (np.arange(40) + 0.5)
+    np.testing.assert_array_equal(np.arange(50)[cols], np.flatnonzero((x >= box.left) & (x < box.right)))
+    np.testing.assert_array_equal(np.arange(40)[rows], np.flatnonzero((y > box.bottom) & (y <= box.top)))
+
+
+def test_names_do_not_lie(tree, tmp_path):
+    out = fuse(tree, out=tmp_path / "a.zarr", method="temporal")
+    assert (out / "zarr.json").is_file()
+    assert read_zarr(out)["reflectance"].shape[0] == len(group(tree, "target")["time"])
+    for name, options, message in (
+        ("a.tif", {}, "is named like a file"),
+        ("b.zarr", {"format": "cog"}, "is named like a Zarr store"),
+        ("c", {"format": "netcdf"}, "'netcdf' is unknown"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fuse(tree, out=tmp_path / name, method="temporal", **options)
+    with pytest.raises(InputError, match="is an address"):
+        fuse(tree, out="s3://bucket/out", method="temporal")
+
+
+def test_what_is_read_is_never_an_output(tree, tmp_path):
+    write_site(tree, tmp_path / "s.zarr")
+    for place in ("s.zarr", "s.zarr/guide"):
+        with pytest.raises(InputError, match="is where the guide is read from"):
+            fuse(tmp_path / "s.zarr", out=tmp_path / place, method="temporal", overwrite=True)

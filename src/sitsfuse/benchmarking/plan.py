@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.dates import calendar_days, nearest
+from ..core.levels import check_levels
 from ..core.site import group, pair_of
 from ..errors import InputError
 from ..methods.registry import make_method
@@ -100,6 +101,8 @@ def survey(
         first = next(iter(trees.values()))
         if "reference" not in first.children:
             raise InputError(path, "has no reference/", "add reference images: HR images at dates of the target")
+        for tree in trees.values():
+            check_levels(tree)
         guide = group(first, "guide")
         entries = {t: _dates(tree, protocols, max_dates, max_days, path / t) for t, tree in trees.items()}
         sites[name] = {

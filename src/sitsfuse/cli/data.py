@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import InputError
-from .options import Bands, DatePattern, Quiet
-from .parsing import pairs, reading
+from .options import Quiet
+from .parsing import pairs
+from .reading import How, reads
 
 
 def simulate(
@@ -50,15 +52,44 @@ def simulate(
     print(out)
 
 
-def info(
-    path: Annotated[Path, typer.Argument(help="A series or a site: a folder of GeoTIFFs or a Zarr store.")],
-    date_pattern: DatePattern = None,
-    bands: Bands = None,
-) -> None:
-    """Show what a series or a site holds, and what is wrong with it."""
-    from ..readers.description import describe
+def _contradicted(paths: list[Path], how: How) -> list[str]:
+    """Guides that the target and the other guides contradict, from a few windows."""
+    from ..core.levels import check_levels
+    from ..radiometry.screening import screen
+    from ..readers import open_pair
 
-    print(describe(path, **reading(date_pattern, bands)).format())
+    try:
+        site = open_pair(paths[0], paths[1], None, how.target, **how.all)
+        check_levels(site)
+        return [str(finding) for finding in screen(site, most=8).findings]
+    except InputError:
+        return []  # the description says what is wrong
+
+
+@reads()
+def info(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH | GUIDE TARGET",
+            help="A series or a site (a folder of images or products, or a Zarr store), or the two series of a pair.",
+        ),
+    ],
+    how: How = How(),  # noqa: B008 (frozen)
+) -> None:
+    """Show what a series or a site holds, or how two series fit together, and what is wrong with them."""
+    from ..readers.description import describe, describe_pair
+
+    # What is unusual stands in the description.
+    logging.getLogger("sitsfuse").setLevel(logging.ERROR)
+    if len(paths) > 2:
+        raise InputError("info", f"got {len(paths)} paths", "give a series or a site, or a guide and a target")
+    if len(paths) == 2:
+        print(describe_pair(paths[0], paths[1], how.target, **how.all).format())
+        for finding in _contradicted(paths, how):
+            print(f"  ! {finding}")
+    else:
+        print(describe(paths[0], how.target, **how.all).format())
 
 
 def search(

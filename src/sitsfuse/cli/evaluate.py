@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .options import Bands, DatePattern, TargetBands, TargetDatePattern
-from .parsing import reading
+from .reading import How, reads
 
 
+@reads()
 def evaluate(
     prediction: Annotated[Path, typer.Argument(help="Predicted series, such as the output of `sitsfuse fuse`.")],
     reference: Annotated[Path, typer.Argument(help="HR series to compare with, on the same grid.")],
@@ -22,10 +22,7 @@ def evaluate(
     max_days: Annotated[
         float, typer.Option(help="Longest gap between a reference and its prediction, in days.", min=0)
     ] = 1.0,
-    date_pattern: DatePattern = None,
-    bands: Bands = None,
-    target_date_pattern: TargetDatePattern = None,
-    target_bands: TargetBands = None,
+    how: How = How(),  # noqa: B008 (frozen)
 ) -> None:
     """Compare predictions with references, per band, for NDVI and for all bands.
 
@@ -43,13 +40,11 @@ def evaluate(
 
     if out is not None:
         check_table_path(out)
-    how = reading(date_pattern, bands)
-    own = reading(target_date_pattern, target_bands, "--target-bands")
     paths = {"prediction": prediction, "reference": reference} | ({} if target is None else {"target": target})
     # Our own outputs are named our way, whatever the files that they were made from.
     foreign = {role: path for role, path in paths.items() if not (path / STATE).is_dir()}
     ours = {role: open_series(path) for role, path in paths.items() if role not in foreign}
-    series = ours | open_roles(foreign, how, own)
+    series = ours | open_roles(foreign, how.all, how.target)
     try:
         given = (series["prediction"], series["reference"], series.get("target"))
         table = run(*given, max_days=max_days, workers=default_workers())

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import OUTPUT, SPEED, Bands, DatePattern, Quiet, Site, TargetBands, TargetDatePattern, TargetName
-from .parsing import names, numbers, pairs, reading
+from .options import OUTPUT, SPEED, Quiet, Site, TargetName
+from .parsing import names, numbers, pairs
+from .reading import How, reads
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..radiometry.screening import Screening
 
 
+@reads()
 def fuse(
     paths: Site,
     out: Annotated[
@@ -54,8 +56,13 @@ def fuse(
         ),
     ] = None,
     format_: Annotated[
-        str, typer.Option("--format", help="cog: a GeoTIFF per date; zarr: one Zarr series.", rich_help_panel=OUTPUT)
-    ] = "cog",
+        str | None,
+        typer.Option(
+            "--format",
+            help="cog: a GeoTIFF per date; zarr: one Zarr series. Default: zarr where OUT ends in .zarr, else cog.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     int16: Annotated[
         bool, typer.Option("--int16", help="GeoTIFFs as integers × 1e-4.", rich_help_panel=OUTPUT)
     ] = False,
@@ -97,15 +104,13 @@ def fuse(
         str | None,
         typer.Option(help="Run on a dask cluster: its scheduler's address, tcp://host:8786.", rich_help_panel=SPEED),
     ] = None,
-    date_pattern: DatePattern = None,
-    bands: Bands = None,
-    target_date_pattern: TargetDatePattern = None,
-    target_bands: TargetBands = None,
     quiet: Quiet = False,
+    how: How = How(),  # noqa: B008 (frozen)
 ) -> None:
     """Predict HR images at every LR date.
 
-    Writes YYYYMMDD.tif, YYYYMMDD_uncertainty.tif and YYYYMMDD_mask.tif (0 = valid) per date. A killed run resumes
+    Writes YYYYMMDD.tif, YYYYMMDD_uncertainty.tif and YYYYMMDD_mask.tif (0 valid, 1 invalid, 2 filled, 3
+    outside the LR image) per date. A killed run resumes
     where it was when it is run again.
 
     Examples: `sitsfuse fuse SITE -o fused` · `sitsfuse fuse venus/ sentinel2/ -o fused --every 2d --weights` ·
@@ -126,8 +131,7 @@ def fuse(
         options["model"] = str(model)
         factor = factor or read_card(model).factor
     chosen = names(dates)
-    own = reading(target_date_pattern, target_bands, "--target-bands")
-    site = _open(paths, target, reading(date_pattern, bands), own, mtf, factor)
+    site = _open(paths, target, how.all, how.target, mtf, factor)
     times, _ = plan_dates(group(site, "target")["time"].values, chosen, every)
     with stages(quiet) as report:
         run(
@@ -223,12 +227,18 @@ def _line(day: str, record: dict[str, Any]) -> str:
     if day > max(guides):
         notes.append("after the last guide")
     valid, filled = record.get("valid_share", 1.0), record.get("filled_share", 0.0)
+    outside = record.get("outside_share", 0.0)
     if valid < 1:
         notes.append(f"{100 * (1 - valid):.1f} % nodata")
     if record.get("targets") and filled > 0:
         # A method that reads no LR image fills everything: that is not news.
         no_clear = "no clear LR pixel, all from the guides"
-        notes.append(no_clear if filled == valid else f"{100 * filled:.1f} % filled without a clear LR pixel")
+        if filled == valid:
+            notes.append(no_clear)
+        elif filled - outside >= 5e-4:
+            notes.append(f"{100 * (filled - outside):.1f} % filled without a clear LR pixel")
+        if outside and filled != valid:
+            notes.append(f"{100 * outside:.1f} % outside the LR image")
     choices = record.get("choices", {})
     if choices.get("head"):
         decay, strength = (" ".join(f"{v:{f}}" for v in choices[k]) for k, f in (("decay", "g"), ("strength", ".2f")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
 from typing import NoReturn, cast
@@ -33,6 +35,13 @@ for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, 
 
 def main() -> NoReturn:
     """Run the command line; exit 0 done, 2 bad usage or input, 1 anything else."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a pipe cannot show, such as a path that is not UTF-8, is escaped.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logger = logging.getLogger("sitsfuse")
+    logger.handlers = [_Said(logging.WARNING)]
+    logger.setLevel(logging.WARNING)
     debug = "--debug" in sys.argv[1:]
     # The flag may stand anywhere: commands need not know it.
     arguments = [a for a in sys.argv[1:] if a != "--debug"] or ["--help"]
@@ -50,6 +59,11 @@ def main() -> NoReturn:
     except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "sitsfuse"
         _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2, debug)
+    except OSError as error:
+        # The system's own words, where it names a place: no permission, a full disk, a folder for a file …
+        if error.filename is None:
+            _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
+        _fail(f"{os.fsdecode(error.filename)}: {error.strerror}; choose another place or mend it", 2, debug)
     except Exception as error:
         _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
     if code == INTERRUPTED:
@@ -58,6 +72,14 @@ def main() -> NoReturn:
         )
         _fail(f"interrupted; {again}", 1, debug=False)
     sys.exit(code or 0)
+
+
+class _Said(logging.Handler):
+    """Shows what the package logs, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        print(f"sitsfuse: {' '.join(record.getMessage().split())}", file=sys.stderr, flush=True)
 
 
 def _fail(text: str, code: int, debug: bool) -> NoReturn:

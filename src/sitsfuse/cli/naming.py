@@ -8,11 +8,11 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors import InputError
+from .reading import OPTIONS as READING
 
 OPTIONS = {
     "options": "set",
-    "target_options.bands": "target_bands",
-    "target_options.date_pattern": "target_date_pattern",
+    **{f"target_options.{name}": f"target_{name}" for name in READING},
     "guide.bands": "bands",
     "target.degrade": "degrade",
     "selection.mode": "mode",

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..errors import InputError
-
-
-def reading(date_pattern: str | None, bands: str | None, option: str = "--bands") -> dict[str, Any]:
-    """Options for reading foreign GeoTIFFs; ``option`` names that of the bands in errors."""
-    options: dict[str, Any] = {}
-    if date_pattern is not None:
-        options["date_pattern"] = date_pattern
-    if bands is not None:
-        named = pairs(bands.split(","), option)
-        options["bands"] = {name: int(v) if v.isdecimal() else v for name, v in named.items()}
-    return options
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:

@@ -10,10 +10,13 @@ import typer
 
 from ..errors import InputError
 from .options import Quiet
+from .parsing import names, pairs
+from .reading import How, reads
 
 _CHOICE, _CORRECTIONS = "Which images", "Corrections"
 
 
+@reads(but=("bands",))
 def prepare(
     paths: Annotated[
         list[Path],
@@ -70,6 +73,7 @@ def prepare(
         int | None, typer.Option(help="Blocks at a time. Default: one per core, at most 4.", min=1)
     ] = None,
     quiet: Quiet = False,
+    how: How = How(),  # noqa: B008 (frozen)
 ) -> None:
     """Make a site from product archives or series: choose, register, harmonise, degrade.
 
@@ -96,7 +100,7 @@ def prepare(
         config,
         {
             "reference": None if reference is None else {"path": reference},
-            "guide.bands": None if bands is None else [b.strip() for b in bands.split(",")],
+            "guide.bands": pairs(bands.split(","), "--bands") if bands and "=" in bands else names(bands),
             "target.degrade": degrade,
             "selection.mode": mode,
             "selection.revisit": revisit,
@@ -106,6 +110,9 @@ def prepare(
             "on_error": on_error,
         },
     )
+    roles = ["guide", "target", *(["reference"] if config.reference else [])]
+    told = {f"{role}.{name}": value for role in roles for name, value in how.all.items()}
+    config = changed(config, told | {f"target.{name}": value for name, value in how.target.items()})
     with stages(quiet) as report:
         if dry_run:
             from ..preparation.page import draw_timeline

@@ -13,7 +13,7 @@ from ..errors import InputError
 
 
 def plan_dates(
-    available: npt.NDArray[np.datetime64], dates: Sequence[Any] | None = None, every: str | None = None
+    available: npt.NDArray[np.datetime64], dates: Any = None, every: str | None = None
 ) -> tuple[npt.NDArray[np.datetime64], tuple[bool, ...]]:
     """The dates to predict, and which of them the target series lacks.
 
@@ -42,6 +42,7 @@ def plan_dates(
             raise InputError("`every`", f"{every!r} is not a number of days", "give e.g. 2d")
         wanted = np.arange(first, last + 1, int(found[1]))
     elif dates is not None:
+        dates = _listed(dates, available)
         if not len(dates):
             raise InputError("`dates`", "is empty", "give e.g. 2019-05-01,2019-05-06")
         wanted = np.unique([_as_day(d) for d in dates])
@@ -54,6 +55,23 @@ def plan_dates(
         wanted = available.astype("datetime64[D]")
     times = np.array([have.get(d, np.datetime64(d)) for d in wanted.tolist()], "datetime64[ns]")
     return times, tuple(d not in have for d in wanted.tolist())
+
+
+def _listed(dates: Any, available: npt.NDArray[np.datetime64]) -> Sequence[Any]:
+    """Dates one by one: a text or a date is one (or several with commas), a slice those of the target within it."""
+    if isinstance(dates, str):
+        return [part for part in dates.split(",") if part.strip()]
+    if isinstance(dates, slice):
+        days = available.astype("datetime64[D]")
+        inside = np.ones(len(days), bool)
+        for end, keep in ((dates.start, np.greater_equal), (dates.stop, np.less_equal)):
+            if end is not None:
+                inside &= keep(days, _as_day(end))
+        return list(days[inside])
+    values = getattr(dates, "values", dates)
+    if np.ndim(values) == 0:
+        return [values[()] if isinstance(values, np.ndarray) else values]
+    return list(values)
 
 
 def _as_day(value: Any) -> np.datetime64:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ..core.levels import check_levels
 from ..core.series import geobox
 from ..core.site import group, pair_of
 from ..core.tiling import blocks
@@ -19,12 +20,13 @@ from ..errors import InputError
 from ..methods import Method, Predictor
 from ..methods.registry import make_method
 from ..radiometry.screening import Screening, screen
-from ..readers import open_site
+from ..readers import open_any
 from ..runtime import memory, threads
 from ..runtime.files import STATE, read_json
 from ..runtime.progress import Progress, silent
 from .dates import plan_dates
 from .outputs.cog import CogOutput
+from .outputs.form import form_of
 from .outputs.layout import Layout
 from .outputs.memory import MemoryOutput
 from .outputs.zarr import ZarrOutput
@@ -42,14 +44,15 @@ OnScreening = Callable[[Screening], None]
 
 
 def fuse(
-    site: xr.DataTree | str | Path,
+    site: xr.DataTree | xr.Dataset | str | Path,
+    target: xr.Dataset | str | Path | None = None,
     out: str | Path | None = None,
     *,
     method: str | Method = "ddi",
     options: Mapping[str, Any] | None = None,
-    dates: Sequence[Any] | None = None,
+    dates: Any = None,
     every: str | None = None,
-    format: str = "cog",
+    format: str | None = None,
     tile: int | None = None,
     weights: bool = False,
     int16: bool = False,
@@ -67,7 +70,9 @@ def fuse(
     Parameters
     ----------
     site
-        A site, or the path of one.
+        A site, or the path of one; or the guide, a series or a path, followed by the target.
+    target
+        The target, after a guide. After a site, ``out`` may stand here.
     out
         Where to write; None keeps the images in memory. A second run over the same output resumes.
     method
@@ -75,11 +80,12 @@ def fuse(
     options
         The method's parameters, where ``method`` is a name.
     dates
-        Dates to predict; by default those of the target series.
+        Dates to predict: a text, a date, several of them, an index, or a slice of the target's dates, both ends
+        included; by default those of the target series.
     every
         Instead of ``dates``, a regular series over the time of the target series: ``"2d"``.
     format
-        ``"cog"``: a folder of GeoTIFFs; ``"zarr"``: one Zarr series.
+        ``"cog"``: a folder of GeoTIFFs; ``"zarr"``: one Zarr series; by default zarr where ``out`` ends in .zarr.
     tile
         Side of a tile, in HR pixels; it bounds the memory and does not change the result. By default that of the
         output, if a run is resumed; else up to 1024, so that there is work for all cores and memory for all tiles.
@@ -119,16 +125,16 @@ def fuse(
     InputError
         If input, options or output are unfit.
     """
-    tree = open_site(site) if isinstance(site, str | Path) else site
+    tree, out = open_any(site, target, out)
     chosen = make_method(method, options) if isinstance(method, str) else method
     if tile is not None and tile < 16:
         raise InputError("`tile`", f"{tile} is too small", "give at least 16 HR pixels")
-    if format not in ("cog", "zarr"):
-        raise InputError("`format`", f"{format!r} is unknown", "choose cog or zarr")
+    format = form_of(out, format, tree)
     if leave_out_same_day:
         planned, _ = plan_dates(group(tree, "target")["time"].values, dates, every)
         tree = _without(tree, planned)
     check_guides(tree, chosen)
+    check_levels(tree)
     left_out: list[dict[str, Any]] = []
     if chosen.min_guides and not keep_all_guides:
         screening = screen(tree)
@@ -146,6 +152,7 @@ def fuse(
         weights=weights,
         tile=tile or _tile(tree, chosen, len(times), out, overwrite, workers, scheduler),
         config=configuration_of(tree, chosen, times) | {"left_out_guides": left_out},
+        inside=pair_of(tree).inside,
     )
     with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree)) as output:
         threads.bound()

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ..errors import InputError
 from ..radiometry.learning import SENSIBLE
 from ..readers.products.flags import FLAGS, USABLE
+from ..readers.reading import REFLECTANCE
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -39,7 +40,27 @@ class Series(_Table):
     bands: tuple[str, ...] | dict[str, str | int] | None = None
     """Names of the bands to read, or for GeoTIFFs {name: description or index}; by default those that both have."""
     date_pattern: str | None = None
-    """Where the date stands in names of GeoTIFFs."""
+    """Where the date stands in names of files."""
+    band_pattern: str | None = None
+    """Where the band stands in names of files that hold one each: ``*_{band}_10m``."""
+    mask_pattern: str | None = None
+    """Which files are masks: ``*_SCL.tif``."""
+    mask_band: str | int | None = None
+    """Which band is the mask, of the mask file or else of the image itself."""
+    clear: tuple[int, ...] | None = None
+    """Numbers of a mask that mean clear."""
+    cloudy: tuple[int, ...] | None = None
+    """Or numbers that do not."""
+    mask_bits: tuple[int, ...] | None = None
+    """Or bits, from 0, any of which makes a pixel invalid."""
+    scale: float | None = None
+    """Reflectance per number, whatever the files say."""
+    offset: float | None = None
+    """Reflectance of the number 0, whatever the files say."""
+    quantity: str = REFLECTANCE
+    """What the numbers are."""
+    same_day: Literal["mosaic", "clearest"] | None = None
+    """What to do with several images of one day."""
     mtf: float | tuple[float, ...] | None = None
     """MTF at Nyquist, one for all bands or one each; by default as known of the sensor or the series, else 0.3."""
     usable: tuple[str, ...] = USABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..core.series import DEFAULT_MTF, mtf
 from ..errors import InputError
 from ..readers import open_series
 from ..readers.products import common_bands, find_products, read_products
+from ..readers.reading import Reading
 from .config import Series
 from .image import Image, Pixels, ProductImage, SeriesImage
 
@@ -120,9 +122,9 @@ def open_source(config: Series) -> Source:
         If there is none.
     """
     if not find_products(config.path):
-        options: dict[str, Any] = {}
-        if config.date_pattern is not None:
-            options["date_pattern"] = config.date_pattern
+        # Flags and dilation are of products alone; bands need not be a mapping.
+        told = [f.name for f in dataclasses.fields(Reading) if f.name not in ("bands", "usable", "dilation", "chunk")]
+        options: dict[str, Any] = {name: getattr(config, name) for name in told}
         if isinstance(config.bands, dict):
             options["bands"] = config.bands
         series = open_series(config.path, **options)

@@ -18,6 +18,7 @@ from .image import Image
 from .plan import Candidate, Plan
 from .selection import plan
 from .sources import Source, match, open_source
+from .units import check_units
 
 LEAST_COVERAGE = 0.01
 """Share of the site that an image must cover to count as one of the site."""
@@ -93,6 +94,7 @@ def survey(config: PrepareConfig, report: Progress) -> Survey:
     given = open_source(config.reference) if config.reference else None
     wanted = list(config.guide.bands or config.target.bands or ()) or None
     hr, lr, bands = match(hr, lr, wanted)
+    check_units(hr, lr, bands)
     problems = [*hr.problems, *lr.problems, *(given.problems if given else ())]
     _stop(config, problems)
     hr_box, lr_box, own_box = grids(config, hr, lr, bands)

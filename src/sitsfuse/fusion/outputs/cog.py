@@ -12,9 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from ...core.series import MASK_TAG
 from ...runtime.files import write_json
 from ...writers import write_cog
 from .disk import DiskOutput, named, sweep_geotiffs
+from .layout import Layout
+
+CODES = "0 valid, 1 invalid, 2 filled without a clear LR pixel of the date, 3 filled outside the LR image"
+"""What the numbers of a mask mean."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ class CogOutput(DiskOutput):
             "SITSFUSE_INTERPOLATED": str(lay.interpolated[date]).lower(),
             "SITSFUSE_FILLED_SHARE": str(record.get("filled_share", "")),
         }
+        codes = _Codes(group["valid"], group["filled"], lay)
         base = self.path / self.day(date)
-        write_cog(named(base, "_mask"), _Lazy(group["valid"], invert=True), lay.box, ["mask"], tags=tags)
+        write_cog(named(base, "_mask"), codes, lay.box, ["mask"], tags=tags | {MASK_TAG: CODES})
         write_cog(
             named(base, "_uncertainty"), _Lazy(group["uncertainty"]), lay.box, lay.bands, int16=self.int16, tags=tags
         )
@@ -92,7 +98,6 @@ class _Lazy:
     """The first date of a Zarr array, as (band, y, x) and read where it is sliced."""
 
     array: Any
-    invert: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,5 +110,27 @@ class _Lazy:
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
         block: npt.NDArray[Any] = self.array[(0, ..., *key[1:])]
-        block = block.reshape(-1, *block.shape[-2:])[key[0]]
-        return ~block if self.invert else block
+        return block.reshape(-1, *block.shape[-2:])[key[0]]
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """The mask of the first date of a store, as :data:`CODES` say, read where it is sliced."""
+
+    valid: Any
+    filled: Any
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, *self.valid.shape[-2:])
+
+    @property
+    def dtype(self) -> Any:
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
+        rows, cols = key[1:]
+        valid, filled = self.valid[0, rows, cols], self.filled[0, rows, cols]
+        lost = np.where(self.layout.outside((rows, cols)), np.uint8(3), np.uint8(2))
+        return np.where(valid, np.where(filled, lost, np.uint8(0)), np.uint8(1)).astype(np.uint8)[None]

@@ -76,9 +76,10 @@ class DiskOutput(ABC):
         found = read_json(place)
         tiles = list(self.done(date).values())
         if tiles:
-            total = {k: sum(t[k] for t in tiles) for k in ("pixels", "valid", "filled")}
+            total = {k: sum(t[k] for t in tiles) for k in ("pixels", "valid", "filled", "outside")}
             found["valid_share"] = round(total["valid"] / total["pixels"], 6)
             found["filled_share"] = round(total["filled"] / total["pixels"], 6)
+            found["outside_share"] = round(total["outside"] / total["pixels"], 6)
         return dict(found)
 
     def write(self, date: int, tile: int, window: Window, image: xr.Dataset) -> dict[str, int]:
@@ -86,7 +87,7 @@ class DiskOutput(ABC):
         arrays = {str(n): v.values for n, v in image.data_vars.items()}
         store, index = self._store(date)
         write_region(store, arrays, index, *window)
-        found = counts(image)
+        found = counts(image, self.layout.outside(window))
         write_json(self.state("tiles", self.day(date), f"{tile}.json"), found)
         return found
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from ...core.arrays import BoolArray
 from ...core.grid import Window
 from ...writers import create_series
 
@@ -35,6 +36,15 @@ class Layout:
     """Side of a tile and a shard, in HR pixels."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Everything that the result depends on (JSON-safe)."""
+    inside: Window = (slice(None), slice(None))
+    """Rows and columns whose pixels lie on the LR image."""
+
+    def outside(self, window: Window) -> BoolArray:
+        """(y, x), which pixels of a window do not lie on the LR image."""
+        there = [np.zeros(n, bool) for n in self.box.shape]
+        for axis, span in zip(there, self.inside, strict=True):
+            axis[span] = True
+        return ~np.logical_and.outer(there[0][window[0]], there[1][window[1]])
 
     def create(self, path: Path, dates: slice = slice(None)) -> None:
         """Create the empty Zarr series of some of the dates."""
@@ -98,10 +108,11 @@ class Output(Protocol):
         ...
 
 
-def counts(image: xr.Dataset) -> dict[str, int]:
-    """How many pixels a tile has, how many are valid and how many are filled."""
-    valid = image["valid"].values
-    return {"pixels": valid.size, "valid": int(valid.sum()), "filled": int(image["filled"].values.sum())}
+def counts(image: xr.Dataset, outside: BoolArray) -> dict[str, int]:
+    """How many pixels a tile has, are valid, are filled, and are filled outside the LR image."""
+    valid, filled = image["valid"].values, image["filled"].values
+    lost = int((filled & outside).sum())
+    return {"pixels": valid.size, "valid": int(valid.sum()), "filled": int(filled.sum()), "outside": lost}
 
 
 def by_date(layout: Layout, records: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class MemoryOutput:
         for name in self.series.data_vars:
             if name in image:
                 self.series[name].values[(date, ..., *window)] = image[name].values
-        return counts(image)
+        return counts(image, self.layout.outside(window))
 
     def finish(self, date: int) -> None:
         """Nothing to do."""

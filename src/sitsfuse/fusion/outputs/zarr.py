@@ -10,6 +10,7 @@ from typing import Any
 
 import zarr
 
+from ...core.series import COMPLETE
 from ...runtime.files import STATE, write_json
 from ...writers import consolidate
 from .disk import DiskOutput
@@ -32,6 +33,8 @@ class ZarrOutput(DiskOutput):
         records = {i: self.record(i) for i in range(len(self.layout.times))}
         group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         group.attrs["provenance"] = json.dumps({**self.layout.config, "dates": by_date(self.layout, records)})
+        # All tiles of all dates are there: a chunk that is missing from now on was lost.
+        group.attrs[COMPLETE] = True
         consolidate(self.path)
 
     def _fixed(self) -> dict[str, Any]:
