@@ -136,6 +136,12 @@ def test_dates_are_sorted_and_unique_and_may_be_missing():
     assert interpolated == (False, True)
 
 
+@pytest.mark.parametrize("given", ["2020-05", "2020", "2020-5"])
+def test_a_month_is_not_taken_for_its_first_day(given):
+    with pytest.raises(InputError, match="has no day"):
+        plan_dates(AVAILABLE, [given])
+
+
 def test_a_date_keeps_the_time_of_its_image():
     times, interpolated = plan_dates(AVAILABLE + np.timedelta64(11, "h"), ["2020-05-15", "2020-05-16"])
     assert [str(t)[:13] for t in times] == ["2020-05-15T11", "2020-05-16T00"]

@@ -11,7 +11,6 @@ from ..version import __version__
 app = typer.Typer(
     name="sitsfuse",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

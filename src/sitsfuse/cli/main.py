@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, missing_extra
 from .app import app
 from .benchmark import benchmark, report
 from .data import info, search, simulate
@@ -23,7 +23,21 @@ from .study import study
 from .train import app as train
 
 INTERRUPTED = 130
-"""What the parser returns on Ctrl-C."""
+"""Exit status after Ctrl-C, which the parser returns as well."""
+EXTRAS = {
+    "jinja2": "report",
+    "matplotlib": "report",
+    "PIL": "report",
+    "safetensors": "torch",
+    "tomli_w": "torch",
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "distributed": "scale",
+    "eodag": "download",
+    "odc.stac": "stac",
+}
+"""Modules that need not be installed, and the extra that brings each."""
 _UsageError = cast(
     "type[typer.BadParameter]", typer.BadParameter.__bases__[0]
 )  # the parser's: from click, or from its copy inside newer typer
@@ -34,7 +48,7 @@ for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, 
 
 
 def main() -> NoReturn:
-    """Run the command line; exit 0 done, 2 bad usage or input, 1 anything else."""
+    """Run the command line; exit 0 done, 2 bad usage or input, 130 interrupted, 1 anything else."""
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a pipe cannot show, such as a path that is not UTF-8, is escaped.
         if isinstance(stream, io.TextIOWrapper):
@@ -58,19 +72,18 @@ def main() -> NoReturn:
         _fail(str(error), 2, debug)
     except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "sitsfuse"
-        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2, debug)
+        _fail(f"{error.format_message().rstrip('.') or 'no command given'}; see `{command} --help`", 2, debug)
     except OSError as error:
         # The system's own words, where it names a place: no permission, a full disk, a folder for a file …
         if error.filename is None:
             _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
         _fail(f"{os.fsdecode(error.filename)}: {error.strerror}; choose another place or mend it", 2, debug)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+            _fail(str(missing_extra(EXTRAS[error.name], error.name)), 2, debug)
         _fail(f"{type(error).__name__}: {error} (show more with --debug)", 1, debug)
     if code == INTERRUPTED:
-        again = (
-            "`prepare`, `train`, `fuse`, `benchmark`, `study` and `demo` go on where they were when they are run again"
-        )
-        _fail(f"interrupted; {again}", 1, debug=False)
+        _fail("interrupted; run it again to go on where it was", INTERRUPTED, debug=False)
     sys.exit(code or 0)
 
 

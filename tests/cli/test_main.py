@@ -1,0 +1,72 @@
+"""What every command shares: exit statuses, one line per error, completion."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sitsfuse.cli import main as run
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs the command line with a function in the place of the parser; exit status and what it said."""
+    module = sys.modules["sitsfuse.cli.main"]
+
+    def inner(parser, *arguments):
+        monkeypatch.setattr(sys, "argv", ["sitsfuse", *arguments])
+        monkeypatch.setattr(module, "app", parser)
+        with pytest.raises(SystemExit) as stopped:
+            run()
+        return stopped.value.code, capsys.readouterr().err
+
+    return inner
+
+
+def raising(error):
+    """A parser that fails."""
+
+    def parser(**_):
+        raise error
+
+    return parser
+
+
+def test_interruption_exits_130_with_one_line(call):
+    code, said = call(raising(KeyboardInterrupt()))
+    assert code == 130
+    assert said == "sitsfuse: interrupted; run it again to go on where it was\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("jinja2", "report"), ("PIL", "report"), ("torch", "torch"), ("distributed", "scale")]
+)
+def test_a_missing_library_names_its_extra(call, module, extra):
+    code, said = call(raising(ModuleNotFoundError(f"No module named {module!r}", name=module)))
+    assert code == 2
+    assert said == f'sitsfuse: {module}: is not installed; install it with: pip install "sitsfuse[{extra}]"\n'
+
+
+def test_any_other_missing_module_is_a_fault_of_ours(call):
+    code, said = call(raising(ModuleNotFoundError("No module named 'nonsense'", name="nonsense")))
+    assert code == 1
+    assert "nonsense" in said
+    assert "sitsfuse[" not in said
+
+
+def test_a_group_without_a_command_says_so():
+    done = subprocess.run([sys.executable, "-m", "sitsfuse", "train"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "sitsfuse: no command given; see `sitsfuse train --help`\n"
+
+
+def test_the_shell_completes_commands():
+    asked = {"_SITSFUSE_COMPLETE": "complete_bash", "COMP_WORDS": "sitsfuse ev", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'sitsfuse'; from sitsfuse.cli import main; main()"],
+        capture_output=True,
+        text=True,
+        env=os.environ | asked,
+    )
+    assert done.stdout.split() == ["evaluate"], done
