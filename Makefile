@@ -1,11 +1,11 @@
-# make install | demo | benchmark | test | test-lowest | lint | bench | clean
+# make install | demo | benchmark | test | test-lowest | lint | docs | dist | bench | clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo benchmark test test-lowest lint bench clean
+.PHONY: install demo benchmark test test-lowest lint docs dist bench clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,onnx,scale,report,stac,download,test,lint]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch,onnx,scale,report,stac,download,test,lint,docs]"
 	@touch $@
 
 demo: install
@@ -41,9 +41,18 @@ test-lowest:
 	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadgroup
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks examples .ci
-	$(BIN)/ruff format --check src tests benchmarks examples .ci
-	$(BIN)/mypy
+	$(BIN)/ruff check src tests benchmarks examples docs .ci
+	$(BIN)/ruff format --check src tests benchmarks examples docs .ci
+	$(BIN)/python .ci/blocks.py build/blocks
+	$(BIN)/mypy src tests benchmarks examples docs .ci build/blocks
+
+# The site, in build/docs/index.html: tutorials are run, warnings are errors.
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -j auto -q -b html -d build/doctrees docs build/docs
+
+# Wheel and sdist in dist/, each installed into an empty environment and used there.
+dist: install
+	$(BIN)/python .ci/dist.py
 
 bench: install
 	$(BIN)/python benchmarks/scaling.py
@@ -58,5 +67,5 @@ bench: install
 	$(BIN)/python benchmarks/imports.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest demo-output benchmark-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist
+	rm -rf $(VENV) $(VENV)-lowest demo-output benchmark-output .pytest_cache .hypothesis .mypy_cache .ruff_cache .benchmarks build dist docs/_made
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

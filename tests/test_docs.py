@@ -1,4 +1,4 @@
-"""What README.md and docs/ show can be run: Python and TOML blocks, and the options of every command line."""
+"""What README.md and docs/ show can be run: Python and TOML blocks, options of command lines; links lead somewhere."""
 
 import re
 import shlex
@@ -15,23 +15,29 @@ from sitsfuse.superresolution.card import read_card
 from sitsfuse.writers import write_geotiffs
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    path
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    if not any(part.startswith("_") for part in path.relative_to(ROOT).parts)  # made by `make docs`
+)
+TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in PAGES}
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#([^)\s]+))?\)")
 
 
 def blocks(language):
     """(page and number of the block, text) of the blocks of a language."""
-    for page in PAGES:
-        found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for page, words in TEXTS.items():
+        found = re.findall(rf"^```{language}\n(.*?)^```", words, re.MULTILINE | re.DOTALL)
         for k, text in enumerate(found):
-            yield pytest.param(text, id=f"{page.relative_to(ROOT)}-{k}")
+            yield pytest.param(text, id=f"{page}-{k}")
 
 
 def command_lines():
     """Lines of blocks that call `sitsfuse`, without their comments."""
-    for page in PAGES:
-        for line in page.read_text(encoding="utf-8").splitlines():
+    for page, words in TEXTS.items():
+        for line in words.splitlines():
             if found := re.match(r"(?: {4}|\$ )(?:\S*/)?sitsfuse (\w.*)", line):
-                yield pytest.param(shlex.split(found[1], comments=True), id=f"{page.name}: {found[1][:60]}")
+                yield pytest.param(shlex.split(found[1], comments=True), id=f"{page}: {found[1][:60]}")
 
 
 @pytest.fixture
@@ -75,3 +81,23 @@ def test_commands_and_their_options_exist(arguments):
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     used = {word.split("=")[0] for word in rest if word.startswith("-")}
     assert used <= known | {"-h", "--help"}, used - known
+
+
+def anchors(words):
+    """Fragments that lead to the headings of a page, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", words, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_to_files_and_headings(page):
+    for path, fragment in LINK.findall(TEXTS[page]):
+        there = (ROOT / page).parent / path
+        assert there.exists(), path
+        if fragment:
+            assert fragment in anchors(there.read_text(encoding="utf-8")), f"{path}#{fragment}"
+
+
+def test_readme_is_short_and_needs_no_environment_of_its_own():
+    assert len(TEXTS["README.md"].split()) <= 900
+    assert [page for page, words in TEXTS.items() if ".venv/bin/" in words and page != "CONTRIBUTING.md"] == []
