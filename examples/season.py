@@ -21,6 +21,8 @@ from sitsfuse.core.site import group
 from sitsfuse.drawing.stretch import INVALID, Stretch
 
 SCENE = {"size": 200, "seed": 7, "guides": 11, "targets": 24}
+SHOWN = 16
+"""LR dates that are fused and drawn, from March to the harvest."""
 PIXEL = (0.58, 0.66)
 """Where NDVI is read: shares of the scene's width and height."""
 INK, MUTED, LR, FUSED = "#1f2933", "#7b8794", "#8a94a0", "#0b6e4f"
@@ -79,9 +81,14 @@ def frame(
 def main(picture: Path, folder: Path) -> None:
     """Fuse the season into a folder, and draw it."""
     site = sitsfuse.simulate(**SCENE)
-    sitsfuse.fuse(site, folder / "fused.zarr", format="zarr", workers=2)
-    fused = sitsfuse.open_series(folder / "fused.zarr")
-    seen, truth = group(site, "target"), group(site, "reference")
+    seen, truth = (group(site, role).isel(time=slice(0, SHOWN)) for role in ("target", "reference"))
+    dates = list(seen["time"].values)
+    sitsfuse.fuse(site, folder / "fused.zarr", format="zarr", dates=dates, workers=2)
+    draw(picture, seen, sitsfuse.open_series(folder / "fused.zarr").sel(time=dates), truth)
+
+
+def draw(picture: Path, seen: xr.Dataset, fused: xr.Dataset, truth: xr.Dataset) -> None:
+    """Write the moving picture of three series of the same dates."""
     x = float(fused["x"].quantile(PIXEL[0]))
     y = float(fused["y"].quantile(1 - PIXEL[1]))
     curves = {"truth": ndvi(truth, x, y), "fused": ndvi(fused, x, y), "seen": ndvi(seen, x, y)}
