@@ -101,3 +101,31 @@ def test_links_lead_to_files_and_headings(page):
 def test_readme_is_short_and_needs_no_environment_of_its_own():
     assert len(TEXTS["README.md"].split()) <= 900
     assert [page for page, words in TEXTS.items() if ".venv/bin/" in words and page != "CONTRIBUTING.md"] == []
+
+
+SERIES = {
+    "Sentinel-2, Portugal 1, ratio 5": "`s2_portugal_1` ×5",
+    "Sentinel-2, Portugal 2, ratio 5": "`s2_portugal_2` ×5",
+    "Sentinel-2, Portugal 3, ratio 5": "`s2_portugal_3` ×5",
+    "Sentinel-2 and Landsat-8, Belgium, ratio 1.5": "`s2_l8_belgium` ×1.5",
+    "Landsat-8 and MODIS, NDVI, ratio 8": "`l8_modis_ndvi` ×8",
+}
+
+
+@pytest.mark.parametrize("page", ["README.md", "paper/paper.md"])
+def test_the_short_table_is_that_of_measured(page):
+    """Each figure of README and paper is one of docs/measured.md, rounded; the best of a row is in bold in README."""
+    measured, series = {}, ""
+    for first, method, rmse in re.findall(
+        r"^\| (.*?) ?\| `([\w+]+)` \| (0\.\d+) \|", TEXTS["docs/measured.md"], re.MULTILINE
+    ):
+        series = first.split(",")[0] or series
+        measured.setdefault((series, method), float(rmse))
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for shown, key in SERIES.items():
+        cells = re.search(rf"^\| {re.escape(shown)} \|(.*)\|$", text, re.MULTILINE)[1].split("|")
+        expected = [f"{measured[key, method]:.4f}" for method in ("ddi", "starfm", "estarfm", "robot")]
+        assert [cell.strip(" *") for cell in cells] == expected, shown
+        if page == "README.md":
+            bold = ["**" in cell for cell in cells]
+            assert bold == [value == min(expected) for value in expected], shown
