@@ -43,8 +43,7 @@ test-lowest:
 lint: install
 	$(BIN)/ruff check src tests benchmarks examples docs .ci
 	$(BIN)/ruff format --check src tests benchmarks examples docs .ci
-	$(BIN)/python .ci/blocks.py build/blocks
-	$(BIN)/mypy src tests benchmarks examples docs .ci build/blocks
+	$(BIN)/mypy
 
 # The site, in build/docs/index.html: tutorials are run, warnings are errors.
 docs: install

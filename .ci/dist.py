@@ -58,9 +58,10 @@ def main() -> None:
         run(sitsfuse, "--version", cwd=there)
         run(sitsfuse, "simulate", "-o", "site.zarr", "--size", "100", "--guides", "4", "--targets", "2", cwd=there)
         run(sitsfuse, "info", "site.zarr", cwd=there)
-        run(sitsfuse, "fuse", "site.zarr", "-o", "fused", "--method", "difference", "-q", cwd=there)
+        run(sitsfuse, "fuse", "site.zarr", "-o", "fused", "-q", cwd=there)
         for command, extra in (
-            (("fuse", "site.zarr", "-o", "carn", "--method", "carn"), "torch"),
+            (("fuse", "site.zarr", "-o", "carn", "--method", "carn"), "onnx"),
+            (("train", "carn", "site.zarr", "-o", "model"), "torch"),
             (("demo",), "report"),
             (("fuse", "site.zarr", "-o", "far", "--scheduler", "tcp://127.0.0.1:1"), "scale"),
         ):

@@ -61,7 +61,7 @@ html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "search_bar_text": "Search these pages",
 }
-html_sidebars = {"index": []}
+html_sidebars: dict[str, list[str]] = {"index": []}
 html_copy_source = False
 
 

@@ -7,6 +7,7 @@ takes two or three minutes on two cores.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,7 +18,7 @@ from sitsfuse.core.site import group, make_site
 from sitsfuse.drawing.stretch import Stretch, absolute_error
 from sitsfuse.methods import METHODS
 
-SCENE = {"size": 150, "seed": 7, "guides": 9, "targets": 8}
+SCENE: dict[str, Any] = {"size": 150, "seed": 7, "guides": 9, "targets": 8}
 WORST = 0.03
 """Error at which the scale ends, in reflectance."""
 

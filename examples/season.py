@@ -2,13 +2,14 @@
 
     python examples/season.py docs/images/season.webp
 
-takes some minutes on two cores. What is fused is kept in a folder beside the picture's name, `season/`, unless another
+takes a minute or two on two cores. What is fused is kept in a folder beside the picture, `season/`, unless another one
 is given; a second run draws from there.
 """
 
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,9 +21,7 @@ import sitsfuse
 from sitsfuse.core.site import group
 from sitsfuse.drawing.stretch import INVALID, Stretch
 
-SCENE = {"size": 200, "seed": 7, "guides": 11, "targets": 24}
-SHOWN = 16
-"""LR dates that are fused and drawn, from March to the harvest."""
+SCENE: dict[str, Any] = {"size": 200, "seed": 7, "guides": 11, "targets": 24}
 PIXEL = (0.58, 0.66)
 """Where NDVI is read: shares of the scene's width and height."""
 INK, MUTED, LR, FUSED = "#1f2933", "#7b8794", "#8a94a0", "#0b6e4f"
@@ -60,8 +59,8 @@ def frame(
     axes.axvline(date, color=MUTED, lw=0.8)
     axes.set(xlim=(truth["time"].values[0], truth["time"].values[-1]), ylim=(0, 1))
     axes.set_ylabel("NDVI", fontsize=9, color=INK)
-    axes.xaxis.set_major_locator(MonthLocator())
-    axes.xaxis.set_major_formatter(DateFormatter("%b"))
+    axes.xaxis.set_major_locator(MonthLocator())  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(DateFormatter("%b"))  # type: ignore[no-untyped-call]
     axes.tick_params(labelsize=8, colors=MUTED)
     axes.text(
         0.005,
@@ -81,10 +80,8 @@ def frame(
 def main(picture: Path, folder: Path) -> None:
     """Fuse the season into a folder, and draw it."""
     site = sitsfuse.simulate(**SCENE)
-    seen, truth = (group(site, role).isel(time=slice(0, SHOWN)) for role in ("target", "reference"))
-    dates = list(seen["time"].values)
-    sitsfuse.fuse(site, folder / "fused.zarr", format="zarr", dates=dates, workers=2)
-    draw(picture, seen, sitsfuse.open_series(folder / "fused.zarr").sel(time=dates), truth)
+    sitsfuse.fuse(site, folder / "fused.zarr", format="zarr")
+    draw(picture, group(site, "target"), sitsfuse.open_series(folder / "fused.zarr"), group(site, "reference"))
 
 
 def draw(picture: Path, seen: xr.Dataset, fused: xr.Dataset, truth: xr.Dataset) -> None:

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import rasterio
 
-from sitsfuse.demonstration import clearest, demo
+from sitsfuse.demonstration import SOME, clearest, demo
 from sitsfuse.errors import InputError
 from sitsfuse.methods import METHODS, find_method, known_methods
 from sitsfuse.readers import open_series
 
 QUICK = {"networks": "never", "folds": 2}
-TINY = {"size": 100, "guides": 4, "targets": 2, "options": {"ddi": QUICK, "carn+ddi": QUICK}}
+TINY = {"size": 100, "guides": 4, "targets": 2, "options": {"ddi": QUICK}}
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +41,29 @@ def test_it_writes_what_it_says(made):
     text = str(result)
     for path in re.findall(rf"^{re.escape(str(result.folder))}\S*", text, re.MULTILINE):
         assert Path(path).exists()
-    assert {m for m in METHODS if re.search(rf"^ *{re.escape(m)} ", text, re.MULTILINE)} == set(METHODS)
+    assert {m for m in METHODS if re.search(rf"^ *{re.escape(m)} ", text, re.MULTILINE)} == set(SOME)
     for role, count in (("guide", 4), ("target", 2), ("reference", 2)):
-        assert len([p for p in (result.folder / "site" / role).glob("*.tif") if p.stem.isdigit()]) == count
-    days = [p.name for p in (result.folder / "site" / "target").glob("????????.tif")]
-    for method in METHODS:
+        assert len([p for p in (result.folder / "raw" / role).glob("*.tif") if p.stem.isdigit()]) == count
+    days = [p.name for p in (result.folder / "raw" / "target").glob("????????.tif")]
+    for method in SOME:
         for day in days:
             for name in (day, day.replace(".", "_mask."), day.replace(".", "_uncertainty.")):
                 assert (result.folder / method / name).is_file()
     assert result.figure.stat().st_size > 10_000
+    assert "ddi" in result.page.read_text(encoding="utf-8")
+    assert (result.folder / "site.zarr" / "prepare.html").is_file()
 
 
 def test_the_table_is_right(made):
     result, _ = made
     table = pd.read_csv(result.folder / "metrics.csv", parse_dates=["date"])
-    assert list(table["method"].unique()) == list(METHODS)
-    site = result.folder / "site"
+    assert list(table["method"].unique()) == list(SOME)
+    site = result.folder / "raw"
+    prepared = open_series(result.folder / "site.zarr" / "target")
     errors = []
     for path in sorted((site / "reference").glob("????????.tif")):
-        # Where the LR image is clear: 5 × 5 HR pixels per LR pixel.
-        clear = read(site / "target" / path.name.replace(".", "_mask."))[0] == 0
+        # Where the prepared LR image is clear: 5 × 5 HR pixels per LR pixel.
+        clear = prepared["valid"].sel(time=f"{path.stem[:4]}-{path.stem[4:6]}-{path.stem[6:]}").values.squeeze()
         ok = np.kron(clear, np.ones((5, 5))).astype(bool)
         ok &= read(result.folder / "difference" / path.name.replace(".", "_mask."))[0] == 0
         error = read(result.folder / "difference" / path.name) - read(path)
@@ -75,7 +78,7 @@ def test_the_table_is_right(made):
 def test_every_stage_is_reported_to_its_end(made):
     _, calls = made
     stages = list(dict.fromkeys(stage for stage, _, _ in calls))
-    assert stages == ["simulate", *(f"fuse {m}" for m in METHODS), "evaluate", "weights", "draw"]
+    assert stages == ["simulate", "prepare", *(f"fuse {m}" for m in SOME), "evaluate", "weights", "draw", "report"]
     for stage in stages:
         steps = [(done, total) for name, done, total in calls if name == stage]
         assert steps == sorted(steps)
@@ -89,9 +92,9 @@ def test_a_second_run_computes_nothing(made, monkeypatch):
     def forbidden(*_args, **_kwargs):
         raise AssertionError("computed again")
 
-    for name in ("simulate", "evaluate", "draw_comparison"):
+    for name in ("simulate", "prepare", "evaluate", "draw_comparison", "benchmark", "write_report"):
         monkeypatch.setattr(sys.modules[demo.__module__], name, forbidden)
-    monkeypatch.setattr("sitsfuse.methods.ddi.DDI.fit", forbidden)
+    monkeypatch.setattr("sitsfuse.methods.ddi.DDI.study", forbidden)
     again = demo(result.folder, **TINY)
     assert stamps(result.folder) == before
     pd.testing.assert_frame_equal(again.summary, result.summary)
@@ -115,7 +118,7 @@ def test_what_is_missing_is_made_again(made):
 
 
 def test_the_figure_shows_the_clearest_date(made):
-    series = open_series(made[0].folder / "site" / "target")
+    series = open_series(made[0].folder / "site.zarr" / "target")
     shares = [series["valid"].isel(time=i).values.mean() for i in range(2)]
     assert clearest(series) == series["time"].values[int(np.argmax(shares))]
 
@@ -131,10 +134,9 @@ def test_it_leaves_foreign_folders_alone(made, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_documentation_names_every_option_and_its_default(method):
-    text = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
-    section = re.search(rf"^## [^\n]*`{re.escape(method)}`.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section is not None
-    documented = dict(re.findall(r"^\| `(\w+)` \| `?((?:\\\||[^|`])+?)`? \|", section[0], re.MULTILINE))
+    pages = [p.read_text(encoding="utf-8") for p in (Path(__file__).parents[1] / "docs" / "methods").glob("*.md")]
+    page = next(text for text in pages if re.match(rf"# .*`{re.escape(method)}`\n", text))
+    documented = dict(re.findall(r"^\| `(\w+)` \| `?((?:\\\||[^|`])+?)`? \|", page, re.MULTILINE))
     cls = find_method(method)
     # What a method takes over from another one stands there.
     elsewhere = {

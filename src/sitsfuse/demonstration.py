@@ -1,4 +1,4 @@
-"""The whole way on a scene made up on the spot: simulate, fuse with every method, evaluate, draw."""
+"""The whole way on a scene made up on the spot: simulate, prepare, fuse, evaluate, draw, report."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .benchmarking import benchmark
 from .drawing.comparison import draw_comparison
 from .drawing.figures import require_matplotlib
 from .evaluation import NDVI, POOLED, evaluate, write_table
 from .fusion.fuse import fuse
-from .methods import METHODS
+from .preparation import make_config, prepare
 from .readers import open_series
+from .reporting import report as write_report
 from .runtime.claims import Kind, claim, read_record
 from .runtime.files import write_json
 from .runtime.progress import Progress, renamed, silent
@@ -27,7 +29,11 @@ from .version import __version__
 from .writers import write_geotiffs
 
 SIZE, SEED, TARGETS, GUIDES = 400, 7, 6, 13
-"""The scene: about a minute on two cores; its clearest LR image lies between two guides with clouds."""
+"""The scene; its clearest LR image lies between two guides with clouds."""
+SOME = ("temporal", "difference", "starfm", "ddi")
+"""Methods unless others are asked for: what needs no LR image, what needs no training, the best known, the default."""
+REPORTED = 2
+"""Dates in the report, at most."""
 DRAWN = "ddi"
 """The method that the figure shows, with the weights of the guides."""
 NAMES = {"ddi": "DDI"}
@@ -35,6 +41,7 @@ NAMES = {"ddi": "DDI"}
 MARKER = "demo.json"
 """What tells that a folder holds a demo, and of what."""
 ROLES = ("guide", "target", "reference")
+SITE = "site.zarr"
 COLUMNS = {
     "RMSE": (POOLED, "rmse"),
     "CE90": (POOLED, "ce90"),
@@ -56,6 +63,7 @@ class Demo:
     table: pd.DataFrame
     """Tidy, as :func:`~sitsfuse.evaluation.evaluate` returns it, with the column ``method`` in front."""
     figure: Path
+    page: Path
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -69,11 +77,13 @@ class Demo:
         table = self.summary.reset_index().to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="")
         images = "YYYYMMDD.tif, YYYYMMDD_uncertainty.tif, YYYYMMDD_mask.tif (0 = valid)"
         places = [
-            (self.folder / "site", "the simulated series: guide/, target/ and reference/ (the truth)"),
+            (self.folder / "raw", "the simulated series as sensors deliver them, and reference/ (the truth)"),
+            (self.folder / SITE, "the site: registered and harmonised; prepare.html in it shows how"),
             *((self.folder / method, images) for method in self.methods),
             *((path, "weights of the guides for one date") for path in (_weights_of(self.folder),) if path.is_dir()),
             (self.folder / "metrics.csv", "errors per method, date, band, stratum and metric"),
             (self.figure, "LR image, prediction, truth, error and weights of one date"),
+            (self.page, f"the methods compared on {REPORTED} dates, with a viewer of the images: open it"),
         ]
         width = max(len(str(path)) for path, _ in places)
         dates = self.table["date"].nunique()
@@ -95,12 +105,12 @@ def demo(
     seed: int = SEED,
     targets: int = TARGETS,
     guides: int = GUIDES,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = SOME,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     overwrite: bool = False,
     report: Progress = silent,
 ) -> Demo:
-    """Simulate a site, fuse it with every method, evaluate, and draw a figure.
+    """Simulate two sensors' images, prepare a site, fuse it with some methods, evaluate, draw a figure, and report.
 
     Parameters
     ----------
@@ -146,9 +156,10 @@ def _made(
     overwrite: bool,
     report: Progress,
 ) -> Demo:
-    """Simulate, fuse, evaluate and draw, as far as that is not done yet."""
-    site = out / "site"
-    _simulate(config, site, overwrite, report)
+    """Simulate, prepare, fuse, evaluate, draw and report, as far as that is not done yet."""
+    raw, site = out / "raw", out / SITE
+    _simulate(config, raw, overwrite, report)
+    _prepare(raw, site, overwrite, report)
     for method in methods:
         fuse(
             site,
@@ -158,7 +169,7 @@ def _made(
             overwrite=overwrite,
             report=renamed(report, f"fuse {method}"),
         )
-    reference, target = open_series(site / "reference"), open_series(site / "target")
+    reference, target = open_series(raw / "reference"), open_series(site / "target")
     images = [p for m in methods for p in _images(out / m)]
     table = _evaluate(out, methods, images, reference, target, report)
     figure = out / "demo.png"
@@ -173,7 +184,8 @@ def _made(
         title = f"{config.guides} guides of {config.pixel:g} m, every {config.guide_revisit} days · simulated farmland"
         draw_comparison(seen, image, truth, weights, path=figure, method=NAMES.get(drawn, drawn), title=title)
     report("draw", 1, 1)
-    return Demo(out, tuple(methods), table, figure)
+    page = _report(site, out, methods, options, overwrite, images, report)
+    return Demo(out, tuple(methods), table, figure, page)
 
 
 def clearest(series: xr.Dataset) -> np.datetime64:
@@ -199,6 +211,35 @@ def _simulate(config: SimulationConfig, site: Path, overwrite: bool, report: Pro
             report("simulate", i + 1, total)
             write_geotiffs(tree[role].to_dataset(), site / role, overwrite=True)
     report("simulate", total, total)
+
+
+def _prepare(raw: Path, site: Path, overwrite: bool, report: Progress) -> None:
+    """Make the site of the simulated series, unless it is there and as new as they are."""
+    if overwrite or not _is_newer(site / "prepare.html", raw.rglob("*.tif")):
+        report("prepare", 0, 1)
+        prepare(make_config({role: {"path": raw / role} for role in ROLES}, "demo"), site, overwrite=overwrite)
+    report("prepare", 1, 1)
+
+
+def _report(
+    site: Path,
+    out: Path,
+    methods: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    overwrite: bool,
+    images: list[Path],
+    report: Progress,
+) -> Path:
+    """The page of a small benchmark of the site: no guide of a predicted day, all methods on the same pixels."""
+    results = out / "benchmark"
+    page = results / "report.html"
+    if overwrite or not _is_newer(page, images):
+        report("report", 0, 1)
+        chosen = {name: values for name, values in options.items() if name in methods}
+        benchmark([site], results, methods=methods, options=chosen, max_dates=REPORTED, jobs=0, overwrite=overwrite)
+        write_report(results)
+    report("report", 1, 1)
+    return page
 
 
 def _evaluate(

@@ -78,7 +78,7 @@ def _as_day(value: Any) -> np.datetime64:
     if isinstance(value, str):  # NumPy would take 20190501 for a year
         value = re.sub(r"^\s*(\d{4})(\d\d)(\d\d)\s*$", r"\1-\2-\3", value)
         if re.fullmatch(r"\s*\d{4}(-\d\d?)?\s*", value):  # and 2019-05 for its first day
-            raise InputError("--dates", f"{value.strip()!r} has no day", "write dates as 2019-05-01")
+            raise InputError("`dates`", f"{value.strip()!r} has no day", "write dates as 2019-05-01")
     try:
         day = np.datetime64(value, "D")
     except (ValueError, TypeError) as error:
