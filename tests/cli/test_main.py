@@ -58,7 +58,7 @@ def test_any_other_missing_module_is_a_fault_of_ours(call):
 def test_a_group_without_a_command_says_so():
     done = subprocess.run([sys.executable, "-m", "sitsfuse", "train"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "sitsfuse: no command given; see `sitsfuse train --help`\n"
+    assert done.stderr == "sitsfuse: Missing command; see `sitsfuse train --help`\n"
 
 
 def test_the_shell_completes_commands():
