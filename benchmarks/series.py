@@ -85,6 +85,7 @@ def simulate(args):
 
 
 def fuse(args):
+    from sitsfuse.core import loading
     from sitsfuse.fusion import run as loop
     from sitsfuse.fusion.fuse import fuse as run_fusion
     from sitsfuse.fusion.outputs.cog import CogOutput
@@ -107,7 +108,7 @@ def fuse(args):
     method = find_method(args.methods)
     method.study = clocked("study and fit", method.study)
     loop.fit_date = clocked("study and fit", loop.fit_date)
-    loop.read = clocked("read", loop.read)
+    loop.read = clocked("read", loading.read)  # type: ignore[attr-defined]
     loop.run_block = clocked("predict", loop.run_block)
     CogOutput.write = clocked("write", CogOutput.write)
     CogOutput.finish = clocked("write", CogOutput.finish)

@@ -12,8 +12,8 @@ _PARAMETER = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`]*))?`")
 class InputError(Exception):
     """Bad usage or bad input.
 
-    A parameter stands between single backticks in the texts, as it is called in Python, alone or with a value (tile=512).
-    The command line shows its own name of it instead.
+    A parameter stands between single backticks in the texts, as it is called in Python, alone or with a value
+    (tile=512). The command line shows its own name of it instead.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import rasterio
 
 from sitsfuse.errors import InputError
 from sitsfuse.readers import handles
-from sitsfuse.readers.raster import opened
+from sitsfuse.readers.opening import opened
 
 
 @pytest.fixture(autouse=True)
