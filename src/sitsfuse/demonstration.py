@@ -28,7 +28,7 @@ from .simulator import SimulationConfig, simulate
 from .version import __version__
 from .writers import write_geotiffs
 
-SIZE, SEED, TARGETS, GUIDES = 400, 7, 6, 13
+SIZE, SEED, TARGETS, GUIDES = 300, 7, 5, 13
 """The scene; its clearest LR image lies between two guides with clouds."""
 SOME = ("temporal", "difference", "starfm", "ddi")
 """Methods unless others are asked for: what needs no LR image, what needs no training, the best known, the default."""

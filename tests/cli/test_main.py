@@ -1,12 +1,15 @@
 """What every command shares: exit statuses, one line per error, completion."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from sitsfuse.cli import main as run
+from sitsfuse.simulator import simulate
+from sitsfuse.writers import write_site
 
 
 @pytest.fixture
@@ -70,3 +73,16 @@ def test_the_shell_completes_commands():
         env=os.environ | asked,
     )
     assert done.stdout.split() == ["evaluate"], done
+
+
+def test_what_the_default_method_chose_is_told_in_a_line_per_date(tmp_path):
+    site = simulate(size=60, guides=4, targets=2, cloud_cover=0.1)
+    write_site(site, tmp_path / "site.zarr")
+    command = [sys.executable, "-m", "sitsfuse", "fuse", "site.zarr", "-o", "fused", "--set", "networks=never", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    *dates, out = done.stdout.splitlines()
+    assert out == "fused"
+    assert len(dates) == 2
+    for line in dates:
+        assert re.search(r"closed form, penalty .+, error at LR 0\.\d+|too few clear target pixels", line), line

@@ -241,8 +241,7 @@ def _line(day: str, record: dict[str, Any]) -> str:
             notes.append(f"{100 * outside:.1f} % outside the LR image")
     choices = record.get("choices", {})
     if choices.get("head"):
-        decay, strength = (" ".join(f"{v:{f}}" for v in choices[k]) for k, f in (("decay", "g"), ("strength", ".2f")))
-        notes.append(f"head {choices['head']}, decay {decay}, alpha {choices['alpha']:.2f}, strength {strength}")
+        notes.append(f"{choices['head']}, penalty {choices['penalty']}, error at LR {choices['final_error']:.4f}")
     elif choices.get("note"):
         notes.append(choices["note"])
     return "; ".join(notes) or "done"
