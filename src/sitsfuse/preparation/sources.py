@@ -124,7 +124,9 @@ def open_source(config: Series) -> Source:
     if not find_products(config.path):
         # Flags and dilation are of products alone; bands need not be a mapping.
         told = [f.name for f in dataclasses.fields(Reading) if f.name not in ("bands", "usable", "dilation", "chunk")]
-        options: dict[str, Any] = {name: getattr(config, name) for name in told}
+        # Only what was said: a Zarr store has a use for few of them.
+        usual = {name: Series.model_fields[name].default for name in told}
+        options: dict[str, Any] = {n: v for n, default in usual.items() if (v := getattr(config, n)) != default}
         if isinstance(config.bands, dict):
             options["bands"] = config.bands
         series = open_series(config.path, **options)
