@@ -65,6 +65,14 @@ def prepare(
         float | None,
         typer.Option(help="Pixel size to degrade the LR images to, in metres.", rich_help_panel=_CORRECTIONS),
     ] = None,
+    mask_missed_clouds: Annotated[
+        bool | None,
+        typer.Option(
+            "--mask-missed-clouds",
+            help="Mask what guides show and neither the other guides nor the LR series do; else it is only told.",
+            rich_help_panel=_CORRECTIONS,
+        ),
+    ] = None,
     on_error: Annotated[
         str | None, typer.Option(help="skip images that cannot be used, or stop. Default: skip.")
     ] = None,
@@ -107,6 +115,7 @@ def prepare(
             "selection.max_days": max_days,
             "registration.model": register,
             "harmonization.mode": harmonize,
+            "mask_missed_clouds": mask_missed_clouds,
             "on_error": on_error,
         },
     )

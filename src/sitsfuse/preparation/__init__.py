@@ -15,6 +15,7 @@ from ..version import __version__
 from ..writers import consolidate
 from .config import PrepareConfig, changed, make_config, read_config
 from .harmonizing import comparisons, harmonize
+from .masks import check_masks
 from .placing import register
 from .record import checkerboard, record
 from .state import State, begin
@@ -76,8 +77,8 @@ def prepare(
     Returns
     -------
     dict
-        What was done, JSON-safe: ``plan``, ``images`` (shift, quality …), ``harmonization``, ``problems``; also in
-        ``prepare.json`` within the site.
+        What was done, JSON-safe: ``plan``, ``images`` (shift, quality …), ``harmonization``, ``masks``, ``problems``;
+        also in ``prepare.json`` within the site.
 
     Raises
     ------
@@ -99,7 +100,6 @@ def prepare(
         inputs = [s.path for s in (config.guide, config.target, config.reference) if s is not None]
         with begin(out, _fixed(config, found), attrs, overwrite, inputs) as state:
             done, samples = _made(config, found, state, attrs, report, workers or min(WORKERS, default_workers()))
-            consolidate(out)
             write_json(out / "prepare.json", plain(done))
             prepare_page(done, samples, out / "prepare.html")
     return done
@@ -115,7 +115,9 @@ def _made(
     placed = register(config, found, state, others, report)
     radiometry = harmonize(config, found, compared, placed, report)
     failed = write_images(config, found, placed, radiometry, state, report, workers)
-    done = record(config, found, placed, radiometry, state, [*found.problems, *failed.values()], attrs)
+    consolidate(state.site)
+    masks = check_masks(config, found, state, report)
+    done = record(config, found, placed, radiometry, masks, state, [*found.problems, *failed.values()], attrs)
     return done, {**radiometry.samples, **checkerboard(found, placed, radiometry, failed)}
 
 

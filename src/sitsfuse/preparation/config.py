@@ -168,6 +168,9 @@ class PrepareConfig(_Table):
     """Co-registration."""
     harmonization: Harmonization = Harmonization()
     """Radiometry."""
+    mask_missed_clouds: bool = False
+    """Whether what a guide shows and neither the other guides nor the LR series do (a cloud that its mask misses) is
+    masked; else it is only told."""
     on_error: Literal["skip", "stop"] = "skip"
     """Whether an image that cannot be used is left out, with a word, or ends the run."""
 

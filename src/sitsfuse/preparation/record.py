@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..version import __version__
 from .config import PrepareConfig
 from .harmonizing import Radiometry
+from .masks import masks_verdict, share
 from .placing import Placing, key
 from .sources import Source
 from .state import State
@@ -33,6 +34,7 @@ def record(
     found: Survey,
     placed: Placing,
     radiometry: Radiometry,
+    masks: Mapping[str, Any],
     state: State,
     problems: Sequence[InputError],
     attrs: Mapping[str, Any],
@@ -41,11 +43,17 @@ def record(
     images = []
     for role in ("guide", "target", "reference"):
         images += [_image(found, c, placed, state.get("written", f"{role} {i}")) for i, c in enumerate(found.of(role))]
+    guides = [i for i in images if i["role"] == "guide"]
+    for finding in masks["findings"]:
+        what = "all of it" if finding["whole"] else share(finding["share"])
+        image = guides[finding["index"]]
+        image["note"] = "; ".join(t for t in (image["note"], f"its mask misses clouds? ({what})") if t)
     anchor = [i["date"] for i in images if i["quality"] == "reference"]
     fitted = _harmonization(config, radiometry)
     verdicts = [
         *(registration_verdict(series, placed.verdicts[series], images) for series in ("hr", "lr")),
         harmonization_verdict(config, radiometry, found.bands),
+        masks_verdict(masks),
     ]
     return {
         **attrs,
@@ -63,6 +71,7 @@ def record(
             "measured_by": anchor[0] if anchor else None,
         },
         "harmonization": fitted,
+        "masks": dict(masks),
         "combined": {b: dict(r) for b, r in radiometry.recipes.items() if b in found.bands},
         "problems": [{"path": str(e.where), "problem": e.advice} for e in problems],
         "config": config.model_dump(mode="json"),

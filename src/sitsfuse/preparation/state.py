@@ -26,10 +26,15 @@ class State:
 
     site: Path
 
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.site / STATE
+
     def _place(self, kind: str, name: str) -> Path:
         # Names of products may be long or hold slashes.
         short = hashlib.sha256(name.encode()).hexdigest()[:16]
-        return self.site / STATE / kind / f"{short}.json"
+        return self.folder / kind / f"{short}.json"
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """What was put there, or nothing."""

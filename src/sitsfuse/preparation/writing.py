@@ -71,7 +71,7 @@ def write_images(
                 shares = list(
                     pool.map(
                         lambda w, c=chosen, i=index: _block(found, c, i, placed, radiometry, state, w),
-                        _blocks(found.box(role), len(found.bands)),
+                        blocks(found.box(role), len(found.bands)),
                     )
                 )
                 record["valid"] = float(sum(shares)) / (found.box(role).shape[0] * found.box(role).shape[1])
@@ -160,7 +160,7 @@ def _block(
     return int(valid.sum())
 
 
-def _blocks(box: GeoBox, bands: int) -> list[Window]:
+def blocks(box: GeoBox, bands: int) -> list[Window]:
     """Blocks of whole shards, as wide as the image if memory allows: files are stored by rows."""
     rows, cols = box.shape
     wide = max(1, BLOCK // (4 * bands * SHARD * SHARD)) * SHARD
@@ -172,7 +172,7 @@ def _blocks(box: GeoBox, bands: int) -> list[Window]:
 
 def _clear(state: State, role: str, index: int, found: Survey) -> None:
     """Take back what was written of an image that cannot be read to its end."""
-    for rows, cols in _blocks(found.box(role), len(found.bands)):
+    for rows, cols in blocks(found.box(role), len(found.bands)):
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         nothing = np.full((len(found.bands), *shape), np.nan, np.float32)
         flags = np.full(shape, FLAGS["nodata"], np.uint8)

@@ -16,8 +16,8 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from ..core.arrays import BoolArray, IntArray
-from ..core.grid import GridPair
+from ..core.arrays import BoolArray
+from ..core.grid import GridPair, Window
 from ..core.site import group, pair_of
 from ..operators.coarse import Coarse, lr_windows, near, spread
 from ..operators.matrices import nearest_index
@@ -92,12 +92,11 @@ class Screening:
             return site
         keep = np.flatnonzero([not v.whole for v in self.verdicts])
         guide, wrong = group(site, "guide").isel(time=keep), self.wrong[keep]
-        rows, cols = nearest_index(self.grids.y), nearest_index(self.grids.x)
         valid = guide["valid"]
         if valid.chunks is None:
-            cleared = valid.values & ~_at(wrong, rows, cols)
+            cleared = valid.values & ~at_hr(wrong, self.grids)
         else:
-            cleared = valid.data.map_blocks(_cleared, wrong, rows, cols, dtype=bool)
+            cleared = valid.data.map_blocks(_cleared, wrong, self.grids, dtype=bool)
         out = site.copy()
         out["guide"] = xr.DataTree(guide.assign(valid=(valid.dims, cleared, valid.attrs)))
         return out
@@ -168,13 +167,14 @@ def _grown(sure: BoolArray, edge: BoolArray) -> BoolArray:
     return np.asarray(ndimage.binary_dilation(core, square), bool)
 
 
-def _at(wrong: BoolArray, rows: IntArray, cols: IntArray) -> BoolArray:
-    """An LR mask (time, y, x) at HR pixels; False outside."""
+def at_hr(wrong: BoolArray, grids: GridPair, window: Window = (slice(None), slice(None))) -> BoolArray:
+    """A mask (time, y, x) of the LR grid at the HR pixels of a window; False outside the LR grid."""
+    rows, cols = nearest_index(grids.y)[window[0]], nearest_index(grids.x)[window[1]]
     inside = (rows >= 0)[:, None] & (cols >= 0)
     return np.asarray(wrong[:, rows[:, None], cols] & inside, bool)
 
 
-def _cleared(valid: BoolArray, wrong: BoolArray, rows: IntArray, cols: IntArray, block_info: Any = None) -> BoolArray:
+def _cleared(valid: BoolArray, wrong: BoolArray, grids: GridPair, block_info: Any = None) -> BoolArray:
     """A block of ``valid`` without what is wrong."""
     times, y, x = (slice(*span) for span in block_info[0]["array-location"])
-    return np.asarray(valid & ~_at(wrong[times], rows[y], cols[x]), bool)
+    return np.asarray(valid & ~at_hr(wrong[times], grids, (y, x)), bool)

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.arrays import F64Array
 from .robust import weighted_median
 
-State = Literal["applied", "doubtful", "not applied", "off"]
+State = Literal["applied", "doubtful", "not applied", "in order", "not checked", "off"]
 
 HUBER = 1.5
 """Distance from the location beyond which a value's pull no longer grows, in robust standard deviations."""
@@ -53,7 +53,8 @@ class Verdict:
     """What was decided of a correction, and why."""
 
     state: State
-    """applied; doubtful: applied, but look at it; not applied: the data do not bear it out; off: not asked for."""
+    """applied; doubtful: applied, but look at it; not applied: the data do not bear it out; off: not asked for.
+    Of what is only looked at: in order, doubtful or not checked."""
     gained: float = math.nan
     """Share of the difference, on what was left out, that the correction takes away; negative if that grows."""
     error: float = math.nan
@@ -65,7 +66,7 @@ class Verdict:
     parts: int = 0
     """Parts that were left out in turn."""
     reason: str = ""
-    """Why it is doubtful or not applied."""
+    """Why it is doubtful or not applied; of what is only looked at, what was seen."""
 
     @property
     def used(self) -> bool:
