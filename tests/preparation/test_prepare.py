@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as displaced
 
 import sitsfuse
+from sitsfuse import preparation
 from sitsfuse.errors import InputError
 from sitsfuse.preparation import make_config, plan_site, prepare, read_config, writing
 from sitsfuse.readers import open_site
@@ -184,6 +185,16 @@ def test_a_killed_run_goes_on(archive, made, tmp_path, monkeypatch):
 def test_another_configuration_needs_another_place(archive, made):
     with pytest.raises(InputError, match=r"\(harmonization\.mode is .pooled. there and .none. here\)"):
         prepare(config(archive, harmonization__mode="none"), made[1])
+
+
+def test_a_place_that_is_taken_is_refused_before_images_are_looked_at(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "survey", lambda *_: pytest.fail("looks at images"))
+    (tmp_path / "note.txt").write_text("mine")
+    for taken, words in ((tmp_path, "holds note.txt"), (tmp_path / "note.txt", "is a file")):
+        with pytest.raises(InputError, match=words):
+            prepare(config(archive), taken)
+    with pytest.raises(InputError, match="an input of this run"):
+        prepare(config(archive), archive, overwrite=True)
 
 
 def test_a_foreign_folder_is_left_alone(archive, tmp_path):

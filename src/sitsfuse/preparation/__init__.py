@@ -8,6 +8,7 @@ from typing import Any
 
 import rasterio
 
+from ..runtime.claims import check_apart, check_ours
 from ..runtime.files import plain, write_json
 from ..runtime.progress import Progress, silent
 from ..runtime.threads import bound, default_workers
@@ -18,7 +19,7 @@ from .harmonizing import comparisons, harmonize
 from .masks import check_masks
 from .placing import register
 from .record import checkerboard, record
-from .state import State, begin
+from .state import SITE, State, begin
 from .survey import Survey, survey
 from .writing import write_images
 
@@ -91,13 +92,16 @@ def prepare(
     out = Path(out)
     from .page import prepare_page  # before the work, lest it end for want of an extra
 
+    inputs = [s.path for s in (config.guide, config.target, config.reference) if s is not None]
+    # To look at all images takes a while; a place that is taken is refused before.
+    check_apart(out, inputs)
+    check_ours(out, SITE, overwrite)
     bound()
     with rasterio.Env(GDAL_CACHEMAX=CACHE):
         found = survey(config, report)
         attrs: dict[str, Any] = {"name": config.name or out.resolve().name.removesuffix(".zarr")}
         attrs |= {k: v for k in ("landscape", "location") if (v := getattr(config, k))}
         attrs["ratio"] = abs(found.lr_box.affine.a / found.hr_box.affine.a)
-        inputs = [s.path for s in (config.guide, config.target, config.reference) if s is not None]
         with begin(out, _fixed(config, found), attrs, overwrite, inputs) as state:
             done, samples = _made(config, found, state, attrs, report, workers or min(WORKERS, default_workers()))
             write_json(out / "prepare.json", plain(done))
