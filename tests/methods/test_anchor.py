@@ -10,6 +10,9 @@ from sitsfuse.core.series import geobox
 from sitsfuse.core.site import group, pair_of
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods.shared.anchor import learn
+from sitsfuse.methods.shared.disagreement import Disagreement
+from sitsfuse.operators.coarse import Coarse
+from sitsfuse.operators.residual import SPLIT
 from tests.helpers import scenes
 
 DAYS = tuple(range(0, 120, 20))
@@ -92,3 +95,14 @@ def test_few_guides_tell_nothing(guides):
     tree = scenes.site(n=60, guides=guides, targets=(0, 5, 10, 15, 20), cloudy=0.0)
     found = learn(biased(tree)[0])
     assert set(found.kinds) == {"guides"}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.002, 0.005])
+def test_the_noise_of_lr_images_far_apart_is_told_by_the_guides(noise):
+    # Two months apart, they tell nothing of each other; some have a guide near.
+    tree = scenes.site(n=150, guides=tuple(range(0, 250, 20)), targets=(1, 61, 122, 183, 239), noise=noise)
+    whole = (slice(0, 30), slice(0, 30))
+    white = Disagreement.of(Coarse.read(tree, whole)).white
+    found = np.sqrt(white.sum(axis=0) / sum(SPLIT))
+    assert (found > 0.75 * noise).all()
+    assert (found < 1.1 * noise + 0.001).all()

@@ -18,7 +18,7 @@ from ...core.dates import days
 from ...core.timeline import bridge, temporal_weights
 from ...operators.coarse import Coarse
 from ...operators.residual import SPLIT, split
-from ...stats.noise import series_noise
+from ...stats.noise import series_noise, white_noise
 
 FAR = 10.0
 """Days to the nearest LR image beyond which a guide is not compared."""
@@ -72,7 +72,7 @@ class Disagreement:
         at, seen = days(part.times, first), days(part.dates, first)
         drift = drift_of(part, seen)
         lags = np.array([bridge(seen - t) for t in at])
-        noise = series_noise(part.series, part.clear, seen)
+        noise = lr_noise(part, excess, seen, at)
         white = np.array(SPLIT)[:, None] * noise**2
         return cls(excess, part.valid, at, lags[:, None, None] * drift, white, likeness(part, white[1]))
 
@@ -141,6 +141,30 @@ def biases(excess: FloatArray, weights: FloatArray) -> dict[str, FloatArray]:
     own = np.einsum("t...,tb...->b...", weights, np.nan_to_num(excess))
     flat = np.broadcast_to(level.reshape(shape), field.shape)
     return {"guides": np.zeros_like(field), "mean": flat, "field": field, "series": np.where(known, own, field)}
+
+
+def lr_noise(part: Coarse, excess: FloatArray, seen: F64Array, at: F64Array) -> F64Array:
+    """Standard deviation of the LR series' white noise, (B,).
+
+    The least that its images show against each other (`series_noise`), where they are near in time, and against the
+    degraded guides, whose own noise ↓ averages away.
+
+    Parameters
+    ----------
+    part, excess
+        The images at LR, and what the LR series shows more than the guides do, (T, B, ...), NaN where unknown.
+    seen, at
+        (S,) and (T,) days of the LR images and of the guides.
+    """
+    found = [series_noise(part.series, part.clear, seen)]
+    for image, day in zip(excess, at, strict=True):
+        known = np.isfinite(image[0])
+        if known.any():
+            # An interpolation of images is less noisy than they are.
+            kept = np.mean((temporal_weights(part.clear, seen - day) ** 2).sum(axis=0)[known])
+            found.append(white_noise(np.where(known, image, np.float32(0)), known) / np.sqrt(kept))
+    told = [noise for noise in found if noise.any()]
+    return np.min(told, axis=0) if told else found[0]
 
 
 def level_of(excess: FloatArray) -> FloatArray:
