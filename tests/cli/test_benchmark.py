@@ -119,5 +119,5 @@ def test_killed_and_resumed(cli, site, tmp_path):
     assert all(p.stat().st_mtime_ns == before for p, before in done.items())
     assert cli(*arguments[:3], tmp_path / "whole", *arguments[4:], "--jobs", 0)[0] == 0
     tables = [pd.read_parquet(tmp_path / name / "metrics.parquet") for name in ("r", "whole")]
-    costs = ["seconds", "seconds_evaluation", "peak_rss"]
+    costs = ["seconds", "cpu_seconds", "seconds_evaluation", "peak_rss"]
     pd.testing.assert_frame_equal(*(t.drop(columns=costs) for t in tables), rtol=1e-6)

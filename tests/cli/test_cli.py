@@ -383,7 +383,7 @@ def test_a_wholly_cloudy_target_is_filled_and_told(cli, site_folder, tif, tmp_pa
     done = cli("fuse", site_folder, "-o", tmp_path / "out", "--method", "difference", "-q")
     assert done.code == 0
     lines = dict(line.split("  ", 1) for line in done.out.splitlines()[:-1])
-    assert lines["2020-06-11"] == "no clear LR pixel, all from the guides"
+    assert lines["2020-06-11"] == "a guide of this day was used; no clear LR pixel, all from the guides"
     assert lines["2020-06-06"] == "done"
     fused = open_series(tmp_path / "out")
     assert fused["valid"].sel(time="2020-06-11").all()
@@ -394,7 +394,7 @@ def test_dates_outside_the_guides_are_told(cli, site_folder, tmp_path):
         (site_folder / f"guide/202006{day}.tif").rename(site_folder / f"guide/202006{other}.tif")
     lines = cli("fuse", site_folder, "-o", tmp_path / "out", "--method", "difference").out.splitlines()
     assert lines[0] == "2020-06-01  before the first guide"
-    assert lines[2:4] == ["2020-06-11  done", "2020-06-16  after the last guide"]
+    assert lines[2:4] == ["2020-06-11  a guide of this day was used", "2020-06-16  after the last guide"]
 
 
 def test_dates_between_those_of_the_target(cli, site_folder, tmp_path):
@@ -402,7 +402,7 @@ def test_dates_between_those_of_the_target(cli, site_folder, tmp_path):
     done = cli("fuse", site_folder, "-o", out, "--method", "difference", "--every", "7d")
     assert done.code == 0
     assert done.out.splitlines() == [
-        "2020-06-01  done",
+        "2020-06-01  a guide of this day was used",
         "2020-06-08  LR interpolated in time",
         "2020-06-15  LR interpolated in time",
         str(out),
@@ -516,14 +516,14 @@ def test_a_guide_of_the_day_is_told_and_can_be_left_out(cli, tmp_path):
 
 def test_ddi_with_weights(cli, site_folder, tmp_path):
     out = tmp_path / "out"
-    options = [part for text in ("steps=20", "hidden=8,8", "folds=2", "heads=softmax") for part in ("--set", text)]
+    options = [part for text in ("steps=20", "hidden=8,8", "folds=2", "networks=always") for part in ("--set", text)]
     command = ("fuse", site_folder, "-o", out, "--dates", "2020-06-11", *options, "--device", "cpu", "--weights")
     done = cli(*command)
     assert done.code == 0, done.err
     assert done.out.startswith("2020-06-11  ")
     with rasterio.open(out / "20200611.tif") as source:
         record = json.loads(source.tags()["SITSFUSE"])
-    assert record["options"] | {"steps": 20, "hidden": [8, 8], "heads": ["softmax"]} == record["options"]
+    assert record["options"] | {"steps": 20, "hidden": [8, 8], "networks": "always"} == record["options"]
     with rasterio.open(out / "20200611_weights.tif") as source:
         assert source.descriptions[:2] == ("2020-06-01 red", "2020-06-01 nir")
         weights = source.read().reshape(3, 2, 20, 20)
@@ -598,7 +598,7 @@ def test_debug_shows_where_an_input_error_comes_from(cli, tmp_path):
 
 def test_an_interrupt_says_how_to_go_on(cli, site_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("sitsfuse.fusion.fuse.fuse", _raise(KeyboardInterrupt))
-    assert_one_line(cli("fuse", site_folder, "-o", tmp_path / "out"), "interrupted", "again", code=1)
+    assert_one_line(cli("fuse", site_folder, "-o", tmp_path / "out"), "interrupted", "again", code=130)
 
 
 def test_help_imports_nothing_heavy():

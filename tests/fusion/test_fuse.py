@@ -249,11 +249,9 @@ def test_no_scheduler_answers(tree, tmp_path):
 
 
 def test_options_are_converted_from_text():
-    method: Any = make_method(
-        "ddi", {"steps": "7", "rate": "1e-3", "heads": "softmax|linear", "hidden": "8|4", "decays": "0"}
-    )
-    assert (method.steps, method.rate, method.heads) == (7, 1e-3, ("softmax", "linear"))
-    assert (method.hidden, method.decays) == ((8, 4), (0.0,))
+    given = {"steps": "7", "rate": "1e-3", "networks": "never", "hidden": "8|4"}
+    method: Any = make_method("ddi", given)
+    assert (method.steps, method.rate, method.networks, method.hidden) == (7, 1e-3, "never", (8, 4))
 
 
 def test_every_parameter_is_documented():

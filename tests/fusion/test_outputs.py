@@ -367,5 +367,5 @@ def test_names_do_not_lie(tree, tmp_path):
 def test_what_is_read_is_never_an_output(tree, tmp_path):
     write_site(tree, tmp_path / "s.zarr")
     for place in ("s.zarr", "s.zarr/guide"):
-        with pytest.raises(InputError, match="is where the guide is read from"):
+        with pytest.raises(InputError, match="an input of this run"):
             fuse(tmp_path / "s.zarr", out=tmp_path / place, method="temporal", overwrite=True)

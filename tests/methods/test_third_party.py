@@ -1,11 +1,9 @@
 """A method that another package announces: the one that the documentation shows."""
 
 import pickle
-import re
 import sys
 import types
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,16 +13,58 @@ from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods import find_method, make_method, method_names, registry
 from tests.helpers import scenes
 
-DOCS = Path(__file__).parents[2] / "docs" / "methods.md"
+SOURCE = '''
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from sitsfuse.core.site import group
+from sitsfuse.methods.base import result
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The guide nearest in time."""
+
+    name: ClassVar[str] = "nearest"
+    paper: ClassVar[str] = "none"
+    min_guides: ClassVar[int] = 1
+
+    def halo(self, ratio):
+        return 0
+
+    def study(self, site):
+        return NearestStudy(group(site, "guide")["time"].values)
+
+
+@dataclass(frozen=True)
+class NearestStudy:
+    guides: np.ndarray
+
+    def fit(self, date):
+        near = self.guides[[np.argmin(np.abs(self.guides - date))]]
+        return NearestPredictor(near, near[:0])
+
+
+@dataclass(frozen=True)
+class NearestPredictor:
+    guides: np.ndarray  # dates of the guides that a tile must hold
+    targets: np.ndarray  # dates of the LR images that it must hold
+    choices: dict = field(default_factory=dict)  # what was chosen, for the provenance
+
+    def __call__(self, tile):
+        values, valid = tile.guide_arrays()
+        return result(tile, values[0], valid[0], np.zeros_like(values[0]), valid[0])
+'''
+"""A package with a method of its own: the guide nearest in time."""
 
 
 @pytest.fixture
 def announced(monkeypatch):
-    """The method of the documentation, as a module that an entry point names."""
-    section = DOCS.read_text(encoding="utf-8").split("## A method of your own")[1]
+    """A method of another package, as a module that an entry point names."""
     module = types.ModuleType("mypackage")
     monkeypatch.setitem(sys.modules, "mypackage", module)
-    exec(re.search(r"```python\n(.*?)```", section, re.S)[1], module.__dict__)
+    exec(SOURCE, module.__dict__)
     entry = EntryPoint("nearest", "mypackage:Nearest", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == registry.GROUP else [])
     return module

@@ -70,7 +70,7 @@ THREE = {"bands": ("red", "nir", "blue"), "normalisation": Normalisation(scale=(
         ({"shape": ("n", 2, 64, 64)}, "cannot be run .* Expected: 64"),
         ({"shape": ("n", 2, "h", "w", 1)}, "cannot be run"),
         ({"kind": TensorProto.DOUBLE}, r"cannot be run .*Resize"),
-        ({"gain": np.float32(np.nan)}, "no numbers"),
+        ({"gain": np.float32(np.nan)}, "not numbers"),
     ],
 )
 def test_a_graph_that_does_not_go_with_its_card_is_refused(tmp_path, change, match):
@@ -146,8 +146,8 @@ def test_torchs_own_format_is_no_way_in(tmp_path):
         (lambda w: scenes.weights(SHAPE), r"expand.weight is \(36, 4, 3, 3\), and the card's network has \(100, 4"),
         (lambda w: {k: v for k, v in w.items() if k != "exit.weight"}, "exit.weight is missing"),
         (lambda w: w | {"bias": np.zeros(3, np.float32)}, r"bias is \(3,\), and the card's network has none"),
-        (lambda w: w | {"exit.weight": w["exit.weight"] * np.nan}, "no numbers"),
-        (lambda w: w | {"entry.weight": w["entry.weight"] * np.inf}, "no numbers"),
+        (lambda w: w | {"exit.weight": w["exit.weight"] * np.nan}, "not numbers"),
+        (lambda w: w | {"entry.weight": w["entry.weight"] * np.inf}, "not numbers"),
     ],
 )
 def test_the_weights_of_another_network_are_refused(tmp_path, change, match):

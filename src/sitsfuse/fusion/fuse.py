@@ -129,7 +129,7 @@ def fuse(
     chosen = make_method(method, options) if isinstance(method, str) else method
     if tile is not None and tile < 16:
         raise InputError("`tile`", f"{tile} is too small", "give at least 16 HR pixels")
-    format = form_of(out, format, tree)
+    format = form_of(out, format)
     if leave_out_same_day:
         planned, _ = plan_dates(group(tree, "target")["time"].values, dates, every)
         tree = _without(tree, planned)

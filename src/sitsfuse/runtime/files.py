@@ -98,6 +98,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """What a small file holds; nothing if it is missing or damaged."""
     try:
         found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

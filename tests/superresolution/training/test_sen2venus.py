@@ -129,7 +129,7 @@ def test_no_more_is_read_than_asked_for(tmp_path, monkeypatch):
     (patches,) = open_sen2venus(make_v2(tmp_path / "v2", zipped=False))
     (tmp_path / "v2" / V2.format("05m")).unlink()
     assert np.isfinite(patches.read([0, 2])[0]).all()
-    with pytest.raises(InputError, match=r"NARYN_2_.*_05m\.tif: cannot be read"):
+    with pytest.raises(InputError, match=r"NARYN_2_.*_05m\.tif: does not exist"):
         patches.read([1])
     (patches,) = open_sen2venus(make_v1(tmp_path / "v1"))
     asked = []

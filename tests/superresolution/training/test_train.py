@@ -388,7 +388,7 @@ def test_the_command_trains_and_goes_on_and_has_nothing_to_do(train, stored, tin
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()),
         )
         done = train(*command)
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (130, "")
     assert "interrupted" in done.err
     assert "again" in done.err
     done = train(*command)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import xarray as xr
-
 from ...errors import InputError
 
 FORMS = ("cog", "zarr")
@@ -13,13 +11,13 @@ FILES = (".tif", ".tiff", ".vrt", ".nc", ".jp2", ".png", ".csv", ".parquet")
 """Endings of what is one file, which no output is."""
 
 
-def form_of(out: str | Path | None, wanted: str | None, site: xr.DataTree) -> str:
+def form_of(out: str | Path | None, wanted: str | None) -> str:
     """Cog or zarr, as asked for, else as the output's name says.
 
     Raises
     ------
     InputError
-        If the form is unknown, the name says otherwise, is an address, or is that of a series that is read.
+        If the form is unknown, the name says otherwise or is an address.
     """
     if wanted is not None and wanted not in FORMS:
         raise InputError("`format`", f"{wanted!r} is unknown", "choose cog or zarr")
@@ -33,9 +31,4 @@ def form_of(out: str | Path | None, wanted: str | None, site: xr.DataTree) -> st
     named = "zarr" if path.suffix.lower() == ".zarr" else "cog"
     if wanted == "cog" and named == "zarr":
         raise InputError(path, "is named like a Zarr store, but `format` is cog", "drop `format` or name it otherwise")
-    for role, node in site.children.items():
-        source = node.attrs.get("source")
-        # A folder inside a site's is well: what must not be is that the output replaces what is read.
-        if source and path.resolve() in (Path(source).resolve(), Path(source).resolve().parent):
-            raise InputError(path, f"is where the {role} is read from", "give a folder of its own")
     return wanted or named
