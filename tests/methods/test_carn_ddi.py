@@ -204,9 +204,16 @@ def test_guides_that_say_nothing_give_way(tmp_path):
     assert halves[0] == math.inf
     assert halves[1] < 100
     truth = group(tree, "reference").sel(time=DATE)["reflectance"].values
-    images = both(unrelated, folder), fuse(unrelated, options=QUICK, dates=ONE)
-    ours, ddi = (float(np.square(i["reflectance"].values[0] - truth).mean()) for i in images)
-    assert ours < ddi
+    # The longer the gap between them, the more.
+    far = scenes.START + np.array([-100, 130], "timedelta64[D]")
+    away = scenes.change(unrelated, guide=lambda s: s.assign_coords(time=far))
+    ratios = []
+    for site in (unrelated, away):
+        images = both(site, folder), fuse(site, options=QUICK, dates=ONE)
+        ours, ddi = (float(np.square(i["reflectance"].values[0] - truth).mean()) for i in images)
+        ratios.append(ours / ddi)
+    assert ratios[1] < 0.97
+    assert ratios[1] < ratios[0] < 1
 
 
 def test_clouds_in_the_guides_do_not_enter_the_rehearsal(tmp_path):

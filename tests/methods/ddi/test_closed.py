@@ -35,10 +35,9 @@ def closed(freedom=1.0, least=-9.0, most=9.0, seed=1):
         rng.normal(0, 0.3, (2, t_b)).astype(np.float32),
     )
     beta = rng.normal(0, 0.2, (3 * standard.size, B))
-    limits = (np.full(B, v, np.float32) for v in (least, most))
-    return Closed(
-        standard, beta, Penalty(0.1, freedom), *limits, rng.normal(0, 1, (4, standard.size)).astype(np.float32)
-    )
+    low, high = np.full(B, least, np.float32), np.full(B, most, np.float32)
+    directions = rng.normal(0, 1, (4, standard.size)).astype(np.float32)
+    return Closed(standard, beta, Penalty(0.1, freedom), low, high, directions)
 
 
 def plain(model, guides, valid, offsets=OFFSETS):
@@ -74,8 +73,9 @@ def test_prediction_is_its_definition(pixels, freedom):
 def test_the_kernel_interpolates_in_time(pixels, shift):
     offsets = OFFSETS + shift
     coefficients = np.random.default_rng(2).normal(0, 1, (3, T * B + T + 1)).astype(np.float32)
-    base, out = combine(*pixels, offsets, coefficients, 100, 900)
-    values, valid = (a[..., 100:1000] for a in pixels)
+    guides, seen = pixels
+    base, out = combine(guides, seen, offsets, coefficients, 100, 900)
+    values, valid = guides[..., 100:1000], seen[..., 100:1000]
     filled, known = without_gaps(values[:, :, None], valid[:, None], offsets)
     wanted = np.einsum("tn,tbn->bn", temporal_weights(valid, offsets), np.where(valid[:, None], values, 0))
     np.testing.assert_allclose(base, wanted, atol=1e-6)

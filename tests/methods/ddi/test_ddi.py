@@ -11,7 +11,7 @@ from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods.ddi import DDI
-from sitsfuse.methods.ddi import study as studying
+from sitsfuse.methods.ddi.closed import Problem
 from sitsfuse.methods.ddi.regression import Penalty
 from sitsfuse.simulator import simulate
 from tests.helpers import scenes
@@ -27,8 +27,8 @@ def choices_of(out):
 @pytest.fixture
 def nothing_learnt(monkeypatch):
     """Held-out pixels choose not to leave temporal interpolation."""
-    choose = studying.Problem.choose
-    monkeypatch.setattr(studying.Problem, "choose", lambda self, v, _=None: choose(self, v, (Penalty(1e9, 0.0),)))
+    choose = Problem.choose
+    monkeypatch.setattr(Problem, "choose", lambda self, v, _=None: choose(self, v, (Penalty(1e9, 0.0),)))
 
 
 @pytest.mark.usefixtures("nothing_learnt")
