@@ -273,6 +273,20 @@ def test_a_bad_product_is_left_out_or_ends_the_run(copy, tmp_path, damage):
     assert json.loads((tmp_path / "site.zarr" / "prepare.json").read_text())["problems"] == [problem]
 
 
+def test_of_two_satellites_on_one_date_the_better_is_taken(copy, tmp_path):
+    worse = np.zeros((SIZE // 2, SIZE // 2), np.uint8)
+    worse[:50] = 1
+    make_muscate(
+        copy / "sentinel2", None, {"CLM": worse}, platform="SENTINEL2B", time="2019-03-21T11:06:00.000Z",
+        shape=worse.shape, origin=(600000.0, 4900020.0), bands=("B2", "B3", "B4"), kinds=("FRE",), place="T31TCK",
+    )  # fmt: skip
+    found = plan_site(config(copy))
+    assert sum(c.image.time.astype("datetime64[D]") == np.datetime64("2019-03-21") for c in found.of("target")) == 1
+    (skipped,) = [r for r in found.plan.table() if r["role"] == "skipped"]
+    assert "T31TCK" in skipped["id"]
+    assert "same" in skipped["reason"] or "day" in skipped["reason"]
+
+
 def test_two_products_of_one_date_are_one_image(copy, tmp_path):
     worse = np.zeros((SIZE // 2, SIZE // 2), np.uint8)
     worse[:50] = 1
@@ -281,7 +295,6 @@ def test_two_products_of_one_date_are_one_image(copy, tmp_path):
         origin=(600000.0, 4900020.0), bands=("B2", "B3", "B4"), kinds=("FRE",), place="T31TCK",
     )  # fmt: skip
     found = plan_site(config(copy))
-    assert sum(c.image.time.astype("datetime64[D]") == np.datetime64("2019-03-21") for c in found.of("target")) == 1
     assert not [r for r in found.plan.table() if r["role"] == "skipped"]
     # What one of them has clear is clear, though half of the other is cloudy.
     done = prepare(config(copy, registration__model="none", harmonization__mode="none"), tmp_path / "site.zarr")
