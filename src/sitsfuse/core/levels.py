@@ -72,8 +72,8 @@ def check_levels(site: xr.DataTree) -> None:
         what = (
             f"has numbers {times:.0f} times as large as those of the {smaller} (medians of magnitudes: {_pair(found)})"
         )
-        option = "--target-scale" if larger == "target" else "--scale"
-        raise InputError(_where(group(site, larger), larger), what, f"tell its scale, e.g. {option} 0.0001")
+        option = "`target_options.scale=0.0001`" if larger == "target" else "`scale=0.0001`"
+        raise InputError(_where(group(site, larger), larger), what, f"tell its scale, e.g. {option}")
 
 
 def _own_level(series: xr.Dataset, role: str) -> F64Array:

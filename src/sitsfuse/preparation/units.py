@@ -28,7 +28,7 @@ def check_units(hr: Source, lr: Source, bands: Sequence[str]) -> None:
     if not 1 / APART <= factor <= APART:
         larger, times = (lr, factor) if factor > 1 else (hr, 1 / factor)
         what = f"has numbers {times:.0f} times as large as the other series (medians {second:.4g} and {first:.4g})"
-        raise InputError(larger.where, what, "tell its scale, e.g. scale = 0.0001 of guide or target, or --scale")
+        raise InputError(larger.where, what, "tell its scale, e.g. `scale=0.0001` of guide or target")
 
 
 def _level(source: Source, bands: Sequence[str]) -> float:

@@ -81,7 +81,7 @@ def list_folder(folder: Path, reading: Reading) -> Listing:
         else:
             notes.append(f"left out: {path.relative_to(folder)}, which has no date in its name")
     if not by_date:
-        raise InputError(folder, "holds no image with a date in its name", "rename them or give --date-pattern")
+        raise InputError(folder, "holds no image with a date in its name", "rename them or give `date_pattern`")
     grouped = _grouped(folder, by_date, reading, notes)
     companions = {p.stem.lower(): p for p in others if p.stem.lower().endswith("_uncertainty")}
     return Listing(tuple(_joined(folder, grouped, masks, companions, finder, reading, notes)), tuple(notes))
@@ -123,7 +123,7 @@ def _masks(folder: Path, files: Sequence[Path], reading: Reading) -> tuple[list[
     if pattern is not None:
         masks = [p for p in files if fnmatch(p.name, pattern) or fnmatch(p.relative_to(folder).as_posix(), pattern)]
         if not masks:
-            raise InputError(folder, f"holds no file whose name matches {pattern!r}", "correct --mask-pattern")
+            raise InputError(folder, f"holds no file whose name matches {pattern!r}", "correct `mask_pattern`")
     else:
         masks = [
             p
@@ -151,7 +151,7 @@ def _grouped(
         named = {date: bands for date, bands in named.items() if bands}
         if not named:
             what = f"holds no file whose name matches the band pattern {reading.band_pattern!r}"
-            raise InputError(folder, what, "correct --band-pattern")
+            raise InputError(folder, what, "correct `band_pattern`")
         return _all_alike(folder, named)
     several = {date: paths for date, paths in by_date.items() if len(paths) > 1}
     if several and reading.same_day is None:
@@ -161,8 +161,8 @@ def _grouped(
             raise InputError(
                 paths[1],
                 f"has the same date as {paths[0].name} ({str(date)[:10]})",
-                "keep one file per date, with all its bands; give --band-pattern where a file holds one band, "
-                "--mask-pattern for masks, or --same-day mosaic",
+                "keep one file per date, with all its bands; give `band_pattern` where a file holds one band, "
+                "`mask_pattern` for masks, or `same_day=mosaic`",
             )
         notes.append(f"one band per file, named by what differs: {', '.join(next(iter(named_.values())))}")
         return _all_alike(folder, named_)
@@ -181,10 +181,10 @@ def _by_pattern(paths: Sequence[Path], pattern: str) -> dict[str, Path]:
             compiled = re.compile(pattern)
         except re.error as error:
             raise InputError(
-                "--band-pattern", f"is not a regular expression ({error})", "write e.g. *_{band}"
+                "`band_pattern`", f"is not a regular expression ({error})", "write e.g. *_{band}"
             ) from None
         if "band" not in compiled.groupindex:
-            raise InputError("--band-pattern", f"{pattern!r} has no {{band}}", "write e.g. *_{band} or (?P<band>B\\d+)")
+            raise InputError("`band_pattern`", f"{pattern!r} has no {{band}}", "write e.g. *_{band} or (?P<band>B\\d+)")
     found: dict[str, Path] = {}
     for path in paths:
         match = compiled.fullmatch(path.stem) if "{band}" in pattern else compiled.search(path.stem)
@@ -266,7 +266,7 @@ def _joined(
             dated = by_date.get(date, [])
             if len(dated) > 1:
                 what = f"and {dated[0].name} are masks of one date ({str(date)[:10]})"
-                raise InputError(dated[1], what, "keep one of them, or choose with --mask-pattern")
+                raise InputError(dated[1], what, "keep one of them, or choose with `mask_pattern`")
             if dated and len(paths) > 1 and bands is None:
                 raise InputError(dated[0], "is the only mask of several images of its date", "give each image its own")
             chosen = (dated[0],) if dated else ()

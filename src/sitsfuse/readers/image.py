@@ -158,14 +158,14 @@ def _from_file(path: Path, reading: Reading, inside: str | int | None = None) ->
     with opened(path, whole_header=True) as source:
         box = box_of(source, path)
         alphas = [i for i in source.indexes if source.colorinterp[i - 1] == ColorInterp.alpha]
-        judged = [] if inside is None else [find_band(path, source, inside, "--mask-band")]
+        judged = [] if inside is None else [find_band(path, source, inside, "`mask_band`")]
         data = [i for i in source.indexes if i not in alphas and i not in judged]
         chosen = choose(path, {i: _description(source, i) for i in data}, reading.bands)
         layers = tuple(_layer(path, source, i, reading) for i in chosen.values())
         flags = {f for i in chosen.values() for f in source.mask_flag_enums[i - 1]}
         inner = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
     if judged and not any((reading.clear, reading.cloudy, reading.mask_bits)):
-        raise InputError(path, "has a band for a mask, of which nothing says what is clear", "give --clear or --cloudy")
+        raise InputError(path, "has a band for a mask, of which nothing says what is clear", "give `clear` or `cloudy`")
     meaning = Meaning(
         clear=reading.clear,
         cloudy=reading.cloudy or (),
@@ -197,9 +197,9 @@ def _from_files(files: Mapping[str, Path], reading: Reading) -> Image:
         path = files[places[index - 1]]
         part = _from_file(path, Reading(scale=reading.scale, offset=reading.offset))
         if len(part.layers) != 1:
-            raise InputError(path, f"holds {len(part.layers)} bands", "give one band per file, or drop --band-pattern")
+            raise InputError(path, f"holds {len(part.layers)} bands", "give one band per file, or drop `band_pattern`")
         if parts:
-            mend = "give files of one resolution, or leave it out with --bands"
+            mend = "give files of one resolution, or leave it out with `bands`"
             check_grid(path, part.box, parts[0].path.name, parts[0].box, mend)
         parts.append(part)
     return Image(
@@ -219,7 +219,7 @@ def _layer(path: Path, source: DatasetReader, index: int, reading: Reading) -> L
     offset = float(source.offsets[index - 1]) if reading.offset is None else reading.offset
     if not (np.isfinite(scale) and np.isfinite(offset)) or scale == 0:
         what = f"says that band {index} has scale {scale:g} and offset {offset:g}"
-        raise InputError(path, what, "give --scale and --offset")
+        raise InputError(path, what, "give `scale` and `offset`")
     return Layer(path, index, scale, offset, source.nodatavals[index - 1], dtype)
 
 
@@ -296,7 +296,7 @@ def check_alike(image: Named, first: Named) -> None:
         raise InputError(
             image.path,
             f"has bands {', '.join(image.names)}, but {first.path.name} has {', '.join(first.names)}",
-            "describe the bands of all files alike, or map them with --bands",
+            "describe the bands of all files alike, or map them with `bands`",
         )
 
 

@@ -33,9 +33,9 @@ KNOWN = re.compile(r"(?:^|[_\-. ])(scl|qa_?pixel|udm2)(?=[_\-. ]|$)", re.IGNOREC
 QUALITY = (21824, 21888, 21952, 22280, 23888, 5440, 5442, 5504, 5896)
 """The most frequent numbers of QA_PIXEL: clear ground and water, clouds, of both generations of sensors."""
 WAYS = {
-    "scl": "give --clear 4,5,6,7,11",
-    "qa_pixel": "give --mask-bits 0,1,2,3,4",
-    "udm2": "give --mask-band 1 --clear 1",
+    "scl": "give `clear=4,5,6,7,11`",
+    "qa_pixel": "give `mask_bits=0,1,2,3,4`",
+    "udm2": "give `mask_band=1` `clear=1`",
 }
 """What to say of a provider's mask whose name does not tell what it is."""
 SAMPLE = 512
@@ -166,9 +166,9 @@ def meaning_of(path: Path, reading: Reading, looked_at: bool) -> tuple[Meaning, 
             return Meaning(bands=bands), None
         what, rules = KINDS[kind]
         if looked_at and looks_like(source) not in (kind, None):
-            raise InputError(path, f"is named like {what}, but its numbers are not", "give --clear or --cloudy")
+            raise InputError(path, f"is named like {what}, but its numbers are not", "give `clear` or `cloudy`")
         if source.count < max(rules):
-            raise InputError(path, f"has {source.count} bands, not the {max(rules)} of {what}", "give --clear")
+            raise InputError(path, f"has {source.count} bands, not the {max(rules)} of {what}", "give `clear`")
         return Meaning(clear=None, rules=rules, bands=tuple(rules)), f"masks are read as {what}"
 
 
@@ -179,7 +179,7 @@ def _band(path: Path, source: DatasetReader, wanted: str | int | None) -> tuple[
     index = names.get(str(wanted)) or (int(wanted) if str(wanted).isdecimal() else 0)
     if index not in source.indexes:
         known = ", ".join(names) or f"1 to {source.count}"
-        raise InputError(path, f"has no band {wanted!r} for the mask (it has {known})", "correct --mask-band")
+        raise InputError(path, f"has no band {wanted!r} for the mask (it has {known})", "correct `mask_band`")
     return (index,)
 
 
@@ -210,7 +210,7 @@ def _check_plain(path: Path, source: DatasetReader, bands: tuple[int, ...] | Non
     shown = ", ".join(f"{v:g}" for v in found[:6]) + ", …" * (len(found) > 6)
     kind = looks_like(source)
     if kind is not None:
-        raise InputError(path, f"holds {shown}: looks like {KINDS[kind][0]}", f"{WAYS[kind]} (or --clear 0)")
+        raise InputError(path, f"holds {shown}: looks like {KINDS[kind][0]}", f"{WAYS[kind]} (or `clear=0`)")
     if found and 0 not in found and len(found) > 1:
         what = f"holds {shown} and no 0, which means clear"
-        raise InputError(path, what, "say what does: --clear, --cloudy or --mask-bits")
+        raise InputError(path, what, "say what does: `clear`, `cloudy` or `mask_bits`")

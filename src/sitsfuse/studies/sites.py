@@ -56,7 +56,7 @@ def simulated(folder: Path, kind: str, names: Sequence[str], size: int, report: 
     marker = folder / SIMULATED_SITES
     there = read_json(marker).get("size", size)
     if there != size:
-        raise InputError(folder, f"holds sites of {there} pixels", f"give --size {there}, or --overwrite")
+        raise InputError(folder, f"holds sites of {there} pixels", f"give `size={there}`, or `overwrite`")
     write_json(marker, {"size": size})
     paths = [marker.parent / f"{name}.zarr" for name in names]
     for k, (name, path) in enumerate(zip(names, paths, strict=True)):
