@@ -121,7 +121,7 @@ def halves(tmp_path, tif):
 
 
 def test_several_images_of_a_day_need_a_word(halves):
-    with pytest.raises(InputError, match=r"b_20200105.tif: has the same date as a_20200105.tif.*--same-day mosaic"):
+    with pytest.raises(InputError, match=r"b_20200105.tif: has the same date as a_20200105.tif.*same_day=mosaic"):
         read_geotiffs(halves[0])
 
 
