@@ -85,4 +85,4 @@ def test_what_the_default_method_chose_is_told_in_a_line_per_date(tmp_path):
     assert out == "fused"
     assert len(dates) == 2
     for line in dates:
-        assert re.search(r"closed form, penalty .+, error at LR 0\.\d+|too few clear target pixels", line), line
+        assert re.search(r"closed form.*, penalty .+|too few clear target pixels", line), line

@@ -241,7 +241,7 @@ def _line(day: str, record: dict[str, Any]) -> str:
             notes.append(f"{100 * outside:.1f} % outside the LR image")
     choices = record.get("choices", {})
     if choices.get("head"):
-        notes.append(f"{choices['head']}, penalty {choices['penalty']}, error at LR {choices['final_error']:.4f}")
+        notes.append(f"{choices['head']}, penalty {choices['penalty']}")
     elif choices.get("note"):
         notes.append(choices["note"])
     return "; ".join(notes) or "done"
