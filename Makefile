@@ -57,6 +57,7 @@ bench: install
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/series.py
 	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/ddi.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/corrections.py
 	$(BIN)/python benchmarks/prepare.py
