@@ -104,9 +104,9 @@ def test_a_usable_data_mask_is_known(tmp_path, tif):
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.array([4, 9]), r"holds 4, 9: looks like a scene classification.*give --clear 4,5,6,7,11"),
+        (np.array([4, 9]), r"holds 4, 9: looks like a scene classification.*give clear=4,5,6,7,11"),
         (np.array([0, 4, 5, 11]), "looks like a scene classification"),
-        (np.array([21824, 22280]), "looks like a pixel quality of Landsat.*--mask-bits 0,1,2,3,4"),
+        (np.array([21824, 22280]), "looks like a pixel quality of Landsat.*mask_bits=0,1,2,3,4"),
         (np.array([1, 2]), "holds 1, 2 and no 0, which means clear; say what does"),
     ],
 )

@@ -18,12 +18,15 @@ from sitsfuse.reporting.viewer import viewer
 from tests.helpers.make_results import make_results
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium in PATH")
 
 QUIET = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 ARGUMENTS = [*QUIET.split(), "--disable-component-update", "--disable-sync"]
 METHODS = ("temporal", "carn", "ddi")
+SLOW = 60_000
+"""Milliseconds to wait for what must come: a machine may have other work."""
 SIZE = 40
 ROWS = [("ddi", "0.0123456", "0.012"), ('say "a, b"', "12.5", "12.500"), ("starfm", "3", "3.000"), ("none", None, "–")]
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
@@ -86,7 +89,8 @@ def visit(browser, report):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(SLOW)
+        expect.set_options(timeout=SLOW)
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         allowed = (address, "blob:", "data:")
@@ -126,9 +130,8 @@ def choose(page, name, value):
     """Choose and wait until that is drawn."""
     part(page, name).select_option(value)
     index = {"site": 0, "target": 1, "a": 3, "b": 4, "composite": 5}[name]
-    page.wait_for_function(
-        "([at, value]) => document.getElementById('viewer').dataset.drawn.split(' ')[at] === value", arg=[index, value]
-    )
+    drawn = re.compile(rf"^(\S+ ){{{index}}}{re.escape(value)}(\s|$)")
+    expect(page.locator("#viewer")).to_have_attribute("data-drawn", drawn)
 
 
 def screen(page, x, y):
@@ -360,7 +363,7 @@ def test_series_of_the_pixel_that_is_clicked(visit, results):
     rows, cols = np.array(data["series"]["rows"]), np.array(data["series"]["cols"])
     y, x = rows[np.abs(rows - row).argmin()], cols[np.abs(cols - col).argmin()]
     part(page, "band").select_option("3")
-    page.wait_for_function("document.querySelector('.vchart svg')?.getAttribute('aria-label').startsWith('nir')")
+    expect(page.locator(".vchart svg")).to_have_attribute("aria-label", re.compile("^nir"))
     assert f"row {y}, column {x}." in page.locator(".vchart svg").get_attribute("aria-label")
     step = (data["series"]["span"][1][3] - data["series"]["span"][0][3]) / 252
 
@@ -398,7 +401,7 @@ def test_series_of_the_pixel_that_is_clicked(visit, results):
     assert len(points(page, "p:carn")) >= 2
     assert page.locator('.vkey button[data-key="p:carn"]').get_attribute("aria-pressed") == "true"
     part(page, "band").select_option("ndvi")
-    page.wait_for_function("document.querySelector('.vchart svg')?.getAttribute('aria-label').startsWith('NDVI')")
+    expect(page.locator(".vchart svg")).to_have_attribute("aria-label", re.compile("^NDVI"))
     image = results.sample("arm", "reference").isel(time=0)["reflectance"]
     red, nir = (float(image.sel(band=b)[y, x]) for b in ("red", "nir"))
     assert points(page, "reference")[data["dates"][0]] == pytest.approx((nir - red) / (nir + red), abs=0.03)
@@ -436,7 +439,7 @@ def test_keyboard_alone(visit):
     assert part(page, "live").text_content() == last
     part(page, "b").focus()
     page.keyboard.type("carn")
-    page.wait_for_function("document.querySelector('[data-v=label-b]').textContent.includes('carn')")
+    expect(part(page, "label-b")).to_contain_text("carn")
     assert "carn" in part(page, "live").text_content()
 
 
