@@ -18,7 +18,7 @@ def demo(
 ) -> None:
     """The whole way on made-up images: prepare a site, fuse, evaluate, draw a figure, and report.
 
-    Takes less than two minutes on two cores, with --all longer. Run again, it makes only what is missing.
+    Takes about three minutes on two cores, with --all longer. Run again, it makes only what is missing.
     """
     from ..demonstration import SOME
     from ..demonstration import demo as run
