@@ -30,8 +30,6 @@ REVISIT = 20.0
 MIN_CLEAR = 0.05
 """Clear share below which an image is not worth its reading."""
 
-_FEWER_GUIDES = "raise `selection.revisit`, ask for fewer guides, or choose `selection.mode=production`"
-
 
 def select_guides(
     candidates: Sequence[Candidate],
