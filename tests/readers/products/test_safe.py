@@ -10,6 +10,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from sitsfuse.errors import InputError
+from sitsfuse.readers.opening import DRIVERS
 from sitsfuse.readers.products.flags import FLAGS
 from sitsfuse.readers.products.safe import is_product, read_product, read_products
 from tests.helpers.make_muscate import numbers
@@ -277,8 +278,9 @@ def test_what_is_a_product(tmp_path):
         ),
     ],
 )
-def test_real_metadata(real_data, tmp_path, name, product_id, platform, cloud, offset, coastal):
-    # The tile is that of 2023 for both; images are empty GeoTIFFs, which GDAL knows by what is in them.
+def test_real_metadata(real_data, tmp_path, monkeypatch, name, product_id, platform, cloud, offset, coastal):
+    # The tile is that of 2023 for both; images are empty GeoTIFFs, since JPEG 2000 of this size takes seconds to write.
+    monkeypatch.setitem(DRIVERS, ".jp2", ("GTiff",))
     xml = real_data / "product_metadata" / name
     shutil.copy(xml, tmp_path / "MTD_MSIL2A.xml")
     tile = real_data / "product_metadata" / "SAFE_L2A_T28PDC_A042934_20230911T113501__MTD_TL.xml"
