@@ -567,7 +567,7 @@ def test_finds_the_displacement_of_modis_against_landsat(real_data, date):
     seen, seen_ok = target["reflectance"].values[date], target["valid"].values[date]
     displacement, found = register_images(blurred, ok, seen, seen_ok, geobox(target))
     dx, dy = (d / 30 for d in displacement.mean)
-    # About one LR pixel, known to a tenth of one: the second date lies just beyond the error at which a shift is doubtful.
+    # About one LR pixel, known to a tenth of one: the second date lies just beyond the error that counts as doubtful.
     assert found.quality in ("good", "doubtful")
     assert found.error < 0.12
     assert dx == pytest.approx(-16, abs=2.1)
