@@ -10,8 +10,9 @@ import typer
 
 from sitsfuse.cli.app import app
 from sitsfuse.cli.main import main as _registered  # noqa: F401  (registers the commands)
+from sitsfuse.cli.settings import PANEL
 
-HEAD = """Every command takes `--debug`, which shows tracebacks. The
+HEAD = """The
 exit status is 0 where all went well, 2 where usage or input is at fault (one line says what, and how to mend it), 130
 after Ctrl-C and 1 for anything else.
 """
@@ -33,7 +34,9 @@ def sections(command: Any, name: str) -> Iterator[str]:
     usage = " ".join(part for part in (name, shown, "[OPTIONS]") if part)
     yield f"\n## {name}\n\n    {usage}\n\n{inspect.cleandoc(command.help or '')}\n"
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    named = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    # What every command takes stands once, above all of them.
+    options = [p for p in named if getattr(p, "rich_help_panel", None) != PANEL]
     panels: dict[str, list[Any]] = {}
     for option in options:
         panels.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(option)

@@ -56,7 +56,13 @@ def test_python_runs(folders, text):
 
 
 @pytest.mark.parametrize("text", list(blocks("toml")))
-def test_toml_is_read(tmp_path, text):
+def test_toml_is_read(tmp_path, cli, text):
+    if "fuse" in tomllib.loads(text):  # options of commands
+        (tmp_path / "options.toml").write_text(text)
+        for command in ("fuse", "evaluate"):
+            done = cli(command, "--config", tmp_path / "options.toml", "--dump-config")
+            assert done.code == 0, done.err
+        return
     if "guide" not in tomllib.loads(text):  # the card of a model
         (tmp_path / "card.toml").write_text(text)
         assert read_card(tmp_path).bands

@@ -47,7 +47,7 @@ ONLY_IN = {
     "torch": {"methods.ddi", "superresolution", "runtime.threads", "runtime.devices"},
     "onnxruntime": {"superresolution"},
     "onnx": {"superresolution"},
-    "numba": {"methods.kernels", "metrics", "operators", "stats"},
+    "numba": {"runtime.compiled"},
     "matplotlib": {"drawing", "preparation.page", "reporting", "superresolution.training"},
     "jinja2": {"drawing"},
     "PIL": {"reporting"},

@@ -19,6 +19,7 @@ from .evaluate import evaluate
 from .fuse import fuse, methods
 from .naming import Command
 from .prepare import prepare
+from .settings import Terminal, configured
 from .study import study
 from .train import app as train
 
@@ -44,7 +45,7 @@ _UsageError = cast(
 
 app.add_typer(train, name="train")
 for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, benchmark, study, report):
-    app.command(cls=Command)(command)
+    app.command(cls=Command)(configured(command))
 
 
 def main() -> NoReturn:
@@ -54,7 +55,7 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     logger = logging.getLogger("sitsfuse")
-    logger.handlers = [_Said(logging.WARNING)]
+    logger.handlers = [Terminal()]
     logger.setLevel(logging.WARNING)
     debug = "--debug" in sys.argv[1:]
     # The flag may stand anywhere: commands need not know it.
@@ -87,19 +88,11 @@ def main() -> NoReturn:
     sys.exit(code or 0)
 
 
-class _Said(logging.Handler):
-    """Shows what the package logs, a line each."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a message."""
-        print(f"sitsfuse: {' '.join(record.getMessage().split())}", file=sys.stderr, flush=True)
-
-
 def _fail(text: str, code: int, debug: bool) -> NoReturn:
     """One line on stderr, after the traceback if it is asked for, and exit."""
     if debug:
         import traceback
 
         traceback.print_exc()
-    print(f"sitsfuse: {' '.join(text.split())}", file=sys.stderr)
+    logging.getLogger("sitsfuse").error("%s", text)
     sys.exit(code)

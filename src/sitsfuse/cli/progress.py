@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from ..runtime.progress import Progress, silent
+from .settings import COMPILING
 
 EVERY = 30.0
 """Seconds between two lines where stderr is not a terminal."""
@@ -29,6 +31,7 @@ def stages(quiet: bool) -> Iterator[Progress]:
         return
     console = Console(stderr=True)
     if console.is_terminal:
+        logging.getLogger(COMPILING).setLevel(logging.INFO)
         with _bars(console) as report:
             yield _resuming(report)
     else:

@@ -11,6 +11,7 @@ import typer
 from ..errors import InputError
 from .naming import Command
 from .parsing import pairs
+from .settings import configured
 
 app = typer.Typer(help="Train a network on your own images.", rich_markup_mode="markdown")
 
@@ -23,6 +24,7 @@ def _train() -> None:
 
 
 @app.command(cls=Command)
+@configured
 def carn(
     sources: Annotated[
         list[Path],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ from .record import configuration_of
 from .run import OnFit, Run
 from .sizes import SIDES, tile_side
 
+LOGGER = logging.getLogger("sitsfuse")
 TILE = SIDES[0]
 """Largest side that a tile has by default, in HR pixels."""
 LOOK = 256
@@ -139,6 +141,8 @@ def fuse(
     if chosen.min_guides and not keep_all_guides:
         screening = screen(tree)
         tree, left_out = screening.apply(tree), screening.record
+        for verdict in screening.findings:
+            LOGGER.info("%s", verdict)
         if left_out and on_screening is not None:
             on_screening(screening)
     times, interpolated = plan_dates(group(tree, "target")["time"].values, dates, every)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from .pool import Pool
 from .record import record_of
 from .sizes import block_size
 
+LOGGER = logging.getLogger("sitsfuse")
 STAGE = "fusing"
 """What a run's progress is called; its steps are tiles."""
 OnFit = Callable[[np.datetime64, Predictor], None]
@@ -65,6 +67,10 @@ class Run:
         self.queue: deque[tuple[Callable[[Any, Any], None], tuple[int, ...], tuple[Any, ...]]] = deque()
         self.study: Any = None
         self.report(STAGE, self.count, self.total)
+        LOGGER.info(
+            "%s: %d dates in %d tiles of %d px, %d at a time; %d tiles are there already",
+            self.method.name, len(layout.times), len(self.windows), layout.tile, self.pool.slots, self.count,
+        )  # fmt: skip
         try:
             while self.waiting or self.queue or self.tasks:
                 # The next block begins when this one no longer keeps everyone busy.
@@ -106,7 +112,10 @@ class Run:
         (date,) = dates
         predictor = task.result()
         self.on_fit(self.output.layout.times[date], predictor)
-        self.output.begin(date, record_of(self.output.layout, date, predictor))
+        record = record_of(self.output.layout, date, predictor)
+        LOGGER.info("%s: fitted to %d guides", _day(self.output, date), len(record["guides"]))
+        LOGGER.debug("%s: %s", _day(self.output, date), record)
+        self.output.begin(date, record)
         fits[date] = task
         if any(fit is None for fit in fits.values()):
             return
@@ -127,12 +136,17 @@ class Run:
 
     def _finish(self, date: int) -> None:
         # Before anything else: that frees the room of its shards.
-        self.queue.appendleft((_finished, (date,), (self.output.finish, date)))
+        self.queue.appendleft((partial(_finished, self.output), (date,), (self.output.finish, date)))
 
 
-def _finished(_dates: tuple[int, ...], task: Any) -> None:
+def _finished(output: Output, dates: tuple[int, ...], task: Any) -> None:
     """Raise what went wrong while the images of a date were made."""
     task.result()
+    LOGGER.info("%s: complete", _day(output, dates[0]))
+
+
+def _day(output: Output, date: int) -> str:
+    return str(output.layout.times[date])[:10]
 
 
 def fit_date(study: Study, date: np.datetime64) -> Predictor:

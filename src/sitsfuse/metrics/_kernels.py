@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from ..core.arrays import F64Array
+from ..runtime.compiled import njit
 from ..stats.histogram import STRICT
 
 NONE, LOW, BETWEEN, HIGH = 0, 1, 2, 3
@@ -40,7 +40,7 @@ def gaussian() -> F64Array:
     return np.asarray((weight / weight.sum())[: DISC // 2 + 1])
 
 
-@nb.njit("void(b1[:, ::1], i8, i8, b1[:, ::1])", **STRICT)
+@njit("void(b1[:, ::1], i8, i8, b1[:, ::1])", **STRICT)
 def whole(valid, before, side, out):  # type: ignore[no-untyped-def]
     """Where a square window lies within the image and holds valid pixels only.
 
@@ -61,7 +61,7 @@ def whole(valid, before, side, out):  # type: ignore[no-untyped-def]
                 centres[i] &= line[i + k]
 
 
-@nb.njit(**_COMPILED)
+@njit(**_COMPILED)
 def _weigh(counted, strata, weights):  # type: ignore[no-untyped-def]
     """Weights, 1 or 0, of a row of pixels in the strata all, low and high."""
     for i in range(counted.size):
@@ -71,7 +71,7 @@ def _weigh(counted, strata, weights):  # type: ignore[no-untyped-def]
         weights[2, i] = one if strata[i] == HIGH else 0.0
 
 
-@nb.njit(**_COMPILED)
+@njit(**_COMPILED)
 def _add(values, weights, sums, column):  # type: ignore[no-untyped-def]
     """Add a row of values to a column of the sums, per stratum."""
     total, low, high = 0.0, 0.0, 0.0
@@ -84,7 +84,7 @@ def _add(values, weights, sums, column):  # type: ignore[no-untyped-def]
     sums[2, column] += high
 
 
-@nb.njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8[:, :], f8[:, ::1], i8[::1])", **_COMPILED)
+@njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8[:, :], f8[:, ::1], i8[::1])", **_COMPILED)
 def errors(prediction, reference, counted, strata, sums, sizes, filled):  # type: ignore[no-untyped-def]
     """Per stratum: n, sums of e, abs(e), e² and of the reference; and abs(e) itself, by the pixels' own stratum.
 
@@ -112,7 +112,7 @@ def errors(prediction, reference, counted, strata, sums, sizes, filled):  # type
         _add(r, weights, sums, 4)
 
 
-@nb.njit("void(f8[:, ::1], f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8[::1], f8[:, :])", **_COMPILED)
+@njit("void(f8[:, ::1], f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8[::1], f8[:, :])", **_COMPILED)
 def coverages(prediction, reference, sigma, counted, strata, bounds, sums):  # type: ignore[no-untyped-def]
     """Per stratum: n, sum of sigma, and for each bound the number of pixels with abs(e) <= bound · sigma."""
     rows, cols = prediction.shape
@@ -130,7 +130,7 @@ def coverages(prediction, reference, sigma, counted, strata, bounds, sums):  # t
             _add(line, weights, sums, 2 + k)
 
 
-@nb.njit(**_COMPILED)
+@njit(**_COMPILED)
 def _steepness(above, line, below, out):  # type: ignore[no-untyped-def]
     """Gradient magnitude of a row, by central differences; 0 at its ends."""
     for i in range(1, line.size - 1):
@@ -138,13 +138,13 @@ def _steepness(above, line, below, out):  # type: ignore[no-untyped-def]
         out[i] = 0.5 * np.sqrt(along * along + down * down)
 
 
-@nb.njit(**_COMPILED)
+@njit(**_COMPILED)
 def _times(a, b, out):  # type: ignore[no-untyped-def]
     for i in range(out.size):
         out[i] = a[i] * b[i]
 
 
-@nb.njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8[:, :])", **_COMPILED)
+@njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8[:, :])", **_COMPILED)
 def gradients(prediction, reference, counted, strata, sums):  # type: ignore[no-untyped-def]
     """Per stratum: n and sums of a, b, a², b² and ab, with a and b the gradient magnitudes of the two images."""
     rows, cols = prediction.shape
@@ -165,7 +165,7 @@ def gradients(prediction, reference, counted, strata, sums):  # type: ignore[no-
         _add(line, weights, sums, 5)
 
 
-@nb.njit(**_COMPILED)
+@njit(**_COMPILED)
 def _sum_of_8(line, out, n):  # type: ignore[no-untyped-def]
     """Sums of 8 neighbours in a row, by doubling; the row is lost."""
     for step in (1, 2):
@@ -175,7 +175,7 @@ def _sum_of_8(line, out, n):  # type: ignore[no-untyped-def]
         out[i] = line[i] + line[i + 4]
 
 
-@nb.njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8, f8[:, :])", **_COMPILED)
+@njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8, f8[:, :])", **_COMPILED)
 def uiqi(prediction, reference, counted, strata, level, sums):  # type: ignore[no-untyped-def]
     """Per stratum: the number of windows and the sum of their Q.
 
@@ -223,7 +223,7 @@ def uiqi(prediction, reference, counted, strata, level, sums):  # type: ignore[n
         _add(q, weights, sums, 1)
 
 
-@nb.njit(**_COMPILED)
+@njit(**_COMPILED)
 def _weighted(a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, w, out):  # type: ignore[no-untyped-def]
     """Weighted sum of 11 rows, with the weights of :func:`gaussian`."""
     w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
@@ -238,7 +238,7 @@ def _weighted(a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, w, out):  # type: ign
         )
 
 
-@nb.njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8, f8, f8[::1], f8[:, :])", **_COMPILED)
+@njit("void(f8[:, ::1], f8[:, ::1], b1[:, ::1], u1[:, ::1], f8, f8, f8[::1], f8[:, :])", **_COMPILED)
 def structural(prediction, reference, counted, strata, level, c, w, sums):  # type: ignore[no-untyped-def]
     """Per stratum: the number of windows and the sum of their structure, ``(σ_pr + c) / (σ_p σ_r + c)``.
 
@@ -285,7 +285,7 @@ def structural(prediction, reference, counted, strata, level, c, w, sums):  # ty
         _add(s, weights, sums, 1)
 
 
-@nb.njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], u1[:, ::1], f8[:, :])", **STRICT)
+@njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], u1[:, ::1], f8[:, :])", **STRICT)
 def angles(prediction, reference, counted, strata, sums):  # type: ignore[no-untyped-def]
     """Per stratum: the number of pixels whose two spectra are not 0, and the sum of the angles between them.
 

@@ -11,11 +11,11 @@ M. Unser, A. Aldroubi, M. Eden, "B-spline signal processing: part I", IEEE Trans
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from ..core.arrays import FloatArray
+from ..runtime.compiled import njit
 
 REACH = 10
 """Pixels on each side that the kernel takes in."""
@@ -69,7 +69,7 @@ def _mirrored(first: int, count: int, n: int) -> npt.NDArray[np.int64]:
     return np.minimum(place, 2 * (n - 1) - place)
 
 
-@nb.njit("void(f4[:, ::1], i8[::1], i8[::1], f4[::1], f4[::1], f4[:, ::1])", fastmath=True, nogil=True, cache=True)
+@njit("void(f4[:, ::1], i8[::1], i8[::1], f4[::1], f4[::1], f4[:, ::1])", fastmath=True, nogil=True, cache=True)
 def _filter(
     image: FloatArray,
     rows: npt.NDArray[np.int64],

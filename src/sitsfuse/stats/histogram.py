@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from ..runtime.compiled import njit
 
 FINENESS = 12
 """Bins per octave of histograms, as a power of 2."""
@@ -17,7 +18,7 @@ BINS = (HIGHEST - LOWEST) << FINENESS
 STRICT: dict[str, Any] = {"nogil": True, "cache": True}
 
 
-@nb.njit("void(f8[::1], i8[::1])", **STRICT)
+@njit("void(f8[::1], i8[::1])", **STRICT)
 def tally(values, counts):  # type: ignore[no-untyped-def]
     """Count numbers in a histogram of 2 · BINS bins, those below 0 in the first half, from -∞ upwards.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from ...core.arrays import BoolArray, FloatArray
+from ...runtime.compiled import njit
 from .padding import COMPILED, FAR, LANES, around, nearness, padded
 
 CENTRES = 32
 """Neighbouring pixels whose sums are taken at once."""
 
 
-@nb.njit(
+@njit(
     "void(f4[:, :, :, ::1], f4[:, :, :, ::1], f4[:, :, ::1], f4[:, ::1], b1[:, ::1], f4[:, ::1], f4[:, ::1], f4,"
     " f8[::1], i8, f4[:, :, :, ::1])",
     **COMPILED,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from ...core.arrays import BoolArray, F64Array, FloatArray
+from ...runtime.compiled import njit
 
 CHUNK = 512
 """Pixels at a time: their regressors stay in the processor's cache."""
@@ -61,7 +61,7 @@ def combine(
     return base, out
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 def _combine(values, valid, offsets, coefficients, first, base, out):  # type: ignore[no-untyped-def]
     t_all, b_all = values.shape[:2]
     n_all = base.shape[1]

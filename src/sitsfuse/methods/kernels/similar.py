@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from ...core.arrays import BoolArray, FloatArray
+from ...runtime.compiled import njit
 from .padding import COMPILED, FAR, around, nearness, padded
 
 _UNBOUNDED = np.float32(1e18)
@@ -14,7 +14,7 @@ _TIE = np.float32(1 + 3e-6)
 """Squared distances that differ by less are equal: rounding must not part them."""
 
 
-@nb.njit("f4(f4[::1], i8, i8)", **COMPILED)
+@njit("f4(f4[::1], i8, i8)", **COMPILED)
 def _kth(values, n, k):  # type: ignore[no-untyped-def]
     """The k-th smallest (from 0) of the first n values, which it reorders: Hoare's selection."""
     low, high = 0, n - 1
@@ -39,7 +39,7 @@ def _kth(values, n, k):  # type: ignore[no-untyped-def]
     return values[k]
 
 
-@nb.njit("Tuple((i8, f4))(f4[::1], i4[:, ::1], i8, i8, f4[::1])", **COMPILED)
+@njit("Tuple((i8, f4))(f4[::1], i4[:, ::1], i8, i8, f4[::1])", **COMPILED)
 def _closest(distance, at, n, count, scratch):  # type: ignore[no-untyped-def]
     """Keep the closest ``count`` of n pixels and those as far as the last of them: how many, and how far that is."""
     scratch[:n] = distance[:n]
@@ -54,7 +54,7 @@ def _closest(distance, at, n, count, scratch):  # type: ignore[no-untyped-def]
     return kept, bound
 
 
-@nb.njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], f4[:, ::1], i8, f4[:, :, ::1])", **COMPILED)
+@njit("void(f4[:, :, ::1], f4[:, :, ::1], b1[:, ::1], f4[:, ::1], i8, f4[:, :, ::1])", **COMPILED)
 def _similar(features, values, centre, near, count, out):  # type: ignore[no-untyped-def]
     bands, rows, cols = out.shape
     side = near.shape[0]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from ...core.arrays import BoolArray, FloatArray
+from ...runtime.compiled import njit
 from .padding import COMPILED, around, nearness, padded
 
 SPAN = 256
 """Pixels of a row at a time: their sums stay in the processor's innermost cache."""
 
 
-@nb.njit(
+@njit(
     "void(f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], b1[:, ::1], f4[:, ::1], f4, f4, f4,"
     " f4[:, ::1], f4[:, ::1])",
     **COMPILED,
