@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ settings.load_profile("steady")
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # xdist reads the groups in a hook of the same name, which would come first
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
     """Workers take the tests of a file together, since they share its fixtures; those of a file marked `spread` share
     none, and workers take them function by function and grid by grid."""
     for item in items:
@@ -33,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             grid = item.callspec.params.get("grid", "") if hasattr(item, "callspec") else ""
             group = f"{group}::{item.originalname}[{grid}]"
         item.add_marker(pytest.mark.xdist_group(group))
+    return (yield)
 
 
 @pytest.fixture(autouse=True, scope="module")
