@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .geotiff import write_cog, write_geotiffs
-from .zarr import consolidate, create_series, write_region, write_series, write_site
+from .stores import write_series, write_site
+from .zarr import consolidate, create_series, write_region
 
 __all__ = [
     "consolidate",

@@ -1,4 +1,4 @@
-"""Series and sites as Zarr v3 with shards.
+"""Series as Zarr v3 with shards: their form, and regions of their pixels.
 
 The unit of work is a shard (one date × all bands × a square): whole shards are written, each by one task, so that any
 number of threads and processes can write to one store.
@@ -6,29 +6,22 @@ number of threads and processes can write to one store.
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 import zarr
 import zarr.codecs
-from dask.base import compute
 from odc.geo.geobox import GeoBox
 
-from ..core.checks import check
-from ..core.series import COMPLETE, geobox, make_series
+from ..core.series import COMPLETE, make_series
 from ..errors import InputError
-from ..runtime.files import beside, jsonable, read_json, writing
+from ..runtime.files import jsonable, writing
+from .places import check_place, clear_place
 
 # Once for the process: `warnings.catch_warnings` is not safe where several threads create series.
 warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
@@ -85,7 +78,7 @@ def create_series(
         If something is there and ``overwrite`` is false, or the store cannot be written.
     """
     path = Path(path)
-    _check_sizes(shard, chunk)
+    check_sizes(shard, chunk)
     specs: dict[str, Spec] = {
         "reflectance": (("time", "band", "y", "x"), np.float32),
         "valid": (("time", "y", "x"), bool),
@@ -105,8 +98,8 @@ def create_series(
             raise ValueError(f"variable {name!r} has the dimension {unknown[0]!r}, which has no coordinate")
         if np.dtype(dtype).kind not in "biuf":
             raise InputError(path, f"cannot hold {name}, which is {np.dtype(dtype)}", "make it a coordinate or drop it")
-    _check_place(path, overwrite)
-    _clear_place(path)
+    check_place(path, overwrite)
+    clear_place(path)
     frame.attrs = {"Conventions": "CF-1.11"} | frame.attrs
     # One date per chunk, as the images have: dask takes no dataset whose chunks differ along a dimension.
     dated = {n: c for n, c in frame.coords.items() if "time" in c.dims and n != "time"}
@@ -166,97 +159,6 @@ def write_region(
             array[tuple(where.get(d, slice(None)) for d in dims)] = np.asarray(values, dtype=array.dtype)
 
 
-def write_series(
-    series: xr.Dataset, path: str | Path, *, shard: int = 1024, chunk: int = 256, overwrite: bool = False
-) -> None:
-    """Write a series to a Zarr group, shard by shard.
-
-    Memory holds a few shards (a few of the series' own chunks, where these are larger), whatever the series' size.
-
-    Parameters
-    ----------
-    series
-        A series, lazy or not.
-    path
-        The group to write.
-    shard, chunk
-        Sides of a shard and of its inner chunks, in pixels.
-    overwrite
-        Whether to replace what is there. The series may then be a lazy reading of ``path`` itself.
-
-    Raises
-    ------
-    InputError
-        If something is there and ``overwrite`` is false, or the store cannot be written or the series not read.
-    """
-    _check_sizes(shard, chunk)
-    with _replacing(Path(path), overwrite) as place:
-        _write_series(check(series), place, shard, chunk)
-
-
-def write_site(
-    site: xr.DataTree, path: str | Path, *, shard: int = 1024, chunk: int = 256, overwrite: bool = False
-) -> None:
-    """Write a site to one Zarr store, with a group per series; parameters as for :func:`write_series`."""
-    _check_sizes(shard, chunk)
-    with _replacing(Path(path), overwrite) as place:
-        with writing(place):
-            zarr.create_group(place, attributes=jsonable(site.attrs), zarr_format=3)
-        for name, node in site.children.items():
-            _write_series(check(node.to_dataset(), name), place / name, shard, chunk)
-        consolidate(place)
-
-
-def _write_series(series: xr.Dataset, path: Path, shard: int, chunk: int) -> None:
-    """Create the group and fill it, several regions at a time."""
-    extra = {str(n): (tuple(map(str, v.dims)), v.dtype, v.attrs) for n, v in series.data_vars.items()}
-    known = {"time", "band", "y", "x", "spatial_ref"}
-    create_series(
-        path,
-        times=series["time"].values,
-        bands=[str(b) for b in series["band"].values],
-        geobox=geobox(series),
-        variables=extra,
-        coords={str(n): (tuple(map(str, c.dims)), c.values) for n, c in series.coords.items() if n not in known},
-        attrs=series.attrs,
-        shard=shard,
-        chunk=chunk,
-    )
-    group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    fixed = [n for n, v in series.data_vars.items() if "time" not in v.dims]
-    for name in fixed:
-        with writing(path):
-            fixed_array = group[str(name)].with_config({"write_empty_chunks": True})  # type: ignore[union-attr]
-            fixed_array[...] = series[name].values
-    moving = series.drop_vars(fixed)
-    spans = [_spans(moving, dim, shard if dim != "time" else 1) for dim in ("time", "y", "x")]
-
-    def write(region: tuple[slice, slice, slice]) -> None:
-        time, y, x = region
-        # One computation for all variables: they share what has to be read.
-        (part,) = compute(moving.isel(time=time, y=y, x=x))  # type: ignore[no-untyped-call]
-        write_region(path, {str(n): v.values for n, v in part.data_vars.items()}, time, y, x)
-
-    # Threads overlap reading, compression and writing; few, as each holds a region in memory.
-    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
-    try:
-        for _ in pool.map(write, itertools.product(*spans)):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error, the rest is not wanted
-    with writing(path):
-        group.attrs[COMPLETE] = True
-        consolidate(path)
-
-
-def _spans(series: xr.Dataset, dim: str, step: int) -> list[slice]:
-    """Slices along a dimension: whole shards, and no fewer than a chunk of the series, lest it be computed twice."""
-    largest = max((max(v.chunksizes[dim]) for v in series.data_vars.values() if dim in v.chunksizes), default=1)
-    n = series.sizes[dim]
-    step *= math.ceil(min(largest, n) / step)
-    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
-
-
 def _create_array(
     group: zarr.Group, name: str, dims: Dims, dtype: np.dtype[Any], sizes: Mapping[str, int], shard: int, chunk: int
 ) -> zarr.Array[Any]:
@@ -291,7 +193,8 @@ def consolidate(path: Path) -> None:
     zarr.consolidate_metadata(path)
 
 
-def _check_sizes(shard: int, chunk: int) -> None:
+def check_sizes(shard: int, chunk: int) -> None:
+    """Raise :class:`InputError` if shards are not made of whole chunks."""
     if chunk < 1 or shard < 1 or shard % chunk:
         raise InputError("shard", f"{shard} is not a multiple of chunk {chunk}", "give e.g. shard=1024, chunk=256")
 
@@ -300,54 +203,3 @@ def _labels(values: npt.ArrayLike) -> npt.NDArray[Any]:
     """Strings of any kind as variable-length ones, the only ones with a type in Zarr v3; others as they are."""
     array = np.asarray(values)
     return array.astype(np.dtypes.StringDType()) if array.dtype.kind in "UO" else array
-
-
-def _check_place(path: Path, overwrite: bool) -> None:
-    """Make sure that a place is free or may be cleared: only what is empty or a Zarr store is ever deleted."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    if not overwrite:
-        raise InputError(path, "exists", "choose another place or `overwrite=True`")
-    if not (path / "zarr.json").is_file():
-        raise InputError(path, "is not a Zarr store and is not deleted", "choose another place or remove it yourself")
-    with writing(path):
-        foreign = sorted(p.name for p in path.iterdir() if not _is_ours(p))
-    if foreign:
-        what = f"holds {foreign[0]}, which is not of a series or a site, and is not deleted"
-        raise InputError(path, what, "choose another place, or move it elsewhere")
-
-
-def _is_ours(place: Path) -> bool:
-    """Whether something in a store is what is written here: metadata, an array, or a series of a site."""
-    if place.name == "zarr.json":
-        return True
-    role = place.name in ("guide", "reference") or place.name.startswith("target")
-    return (place / "zarr.json").is_file() and (role or read_json(place / "zarr.json").get("node_type") == "array")
-
-
-def _clear_place(path: Path) -> None:
-    """Delete what is at a place that has passed :func:`_check_place`."""
-    if path.exists():
-        with writing(path):
-            shutil.rmtree(path)
-
-
-@contextmanager
-def _replacing(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary place that takes the place of ``path`` when all is written, and vanishes otherwise."""
-    _check_place(path, overwrite)
-    draft = beside(path, "draft")
-    try:
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        _clear_place(path)
-        with writing(path):
-            draft.replace(path)
-    except InputError as error:
-        if str(error.where).startswith(str(draft)):
-            where = str(error.where).replace(str(draft), str(path), 1)
-            raise InputError(where, error.problem, error.mend) from error
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sitsfuse.errors import InputError
-from sitsfuse.superresolution.training.sen2venus import Patches, is_sen2venus, open_sen2venus, split_sites
+from sitsfuse.superresolution.training.patches import Patches
+from sitsfuse.superresolution.training.sen2venus import is_sen2venus, open_sen2venus, split_sites
 from tests.helpers.make_sen2venus import make_v1, make_v2, numbers
 
 SITES = {

@@ -10,41 +10,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-import numpy as np
-from odc.geo.geobox import GeoBox
-
-from ...core.grid import same_grid
 from ...core.sensors import Sensor, find_sensor
-from ...errors import InputError, missing_extra
+from ...errors import InputError
 from ..damage import check_file, outside
 from ..opening import opened
 from . import landsat, planet
 from . import masks as provider_masks
 from .flags import MaskFile, Rule
-from .product import BandFile, Product, grid_of
+from .product import BandFile, Product
+from .stac_layers import SHOWN, Layer, best_bands, check_there, contradicts, grid_told, is_here, parsed
 
 MARK = re.compile(rb'"type"\s*:\s*"Feature(?:Collection)?"')
 """What an item or a collection of items says of itself, beside its ``stac_version``."""
-SHOWN = {"visual", "overview", "thumbnail"}
-"""Roles of assets to look at, not to compute with."""
-NUMBERED = re.compile(r"(?:SR_)?B0*(?P<number>\d+A?)(?:_\d+m|\.tif)?", re.IGNORECASE)
-"""What bands are called by their number: B02, SR_B2.TIF, B02_10m."""
-KEYS = {
-    "name": "name",
-    "common_name": "common_name",
-    "eo:common_name": "common_name",
-    "scale": "scale",
-    "raster:scale": "scale",
-    "offset": "offset",
-    "raster:offset": "offset",
-    "nodata": "nodata",
-}
-"""What is read of an asset's bands, by its names in STAC 1.0 and 1.1."""
 MASK_ROLES = {"cloud", "cloud-shadow", "snow-ice", "data-mask"}
 """Roles of masks."""
 APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
@@ -112,16 +92,17 @@ def _documents(path: Path) -> list[dict[str, Any]]:
 
 
 def _product(path: Path, document: Any) -> Product:
-    layers, time = _parsed(path, document)
+    layers, time = parsed(path, document)
     where = f"{path}: item {document.get('id')}"
     said = _Properties(where, document["properties"])
     sensor, platform = said.sensor()
-    bands = tuple(_band_file(where, said, native, common, best) for (common, native), best in _bands(layers, sensor))
+    best = best_bands(layers, sensor)
+    bands = tuple(_band_file(where, said, native, common, layer) for (common, native), layer in best)
     if not bands:
         what = "has no band with a common name" if sensor is None else f"has no band of {sensor.name}"
         raise InputError(where, what, "give items of reflectance")
     masks, dilation, notes = _masks(where, layers, bands)
-    wrong = [layer.key for _, layer in _bands(layers, sensor) if _contradicts(layer)]
+    wrong = [layer.key for _, layer in best if contradicts(layer)]
     if wrong:
         notes += (f"the item places {', '.join(wrong)} otherwise than the files: the files are right",)
     return Product(
@@ -141,108 +122,11 @@ def _product(path: Path, document: Any) -> Product:
     )
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A layer of a raster of an item."""
-
-    key: str
-    """Of the asset."""
-    index: int
-    """Which layer of the raster, from 1."""
-    count: int
-    """How many layers the raster has."""
-    uri: str
-    """As GDAL opens it."""
-    box: GeoBox | None
-    """Its grid, if the item tells it."""
-    roles: frozenset[str]
-    """Of the asset."""
-    said: Mapping[str, Any]
-    """What the item says of the layer, or else of the asset: values of :data:`KEYS`."""
-
-    @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """Smaller for the better of two rasters of the same."""
-        pixel = math.inf if self.box is None else abs(self.box.affine.a)
-        # Of copies the GeoTIFF: it is read from the web in parts.
-        return self.count > 1, self.uri.lower().endswith(".jp2"), pixel
-
-    def names(self, sensor: Sensor | None) -> tuple[str, str] | None:
-        """Common and native name of the band that it is; None for anything else."""
-        if self.roles & SHOWN or "visual" in self.key.lower():
-            return None
-        name, common = self.said.get("name"), self.said.get("common_name")
-        if sensor is None:
-            return None if common is None else (str(common), str(name or self.key))
-        for text in (str(t) for t in (name, self.key, common) if t is not None):
-            match = NUMBERED.fullmatch(text)
-            wanted = {text.lower().replace(" ", "_")}
-            wanted |= {f"B{match['number'].upper()}", f"SR_B{match['number']}"} if match else set()
-            for band in sensor.bands:
-                if band.name in wanted or band.common in wanted:
-                    return band.common, band.name
-        return None
-
-
-def _parsed(path: Path, document: Any) -> tuple[list[_Layer], np.datetime64]:
-    """The layers of an item's rasters, and its time."""
-    try:
-        import odc.stac
-        import pystac
-    except ImportError as error:
-        raise missing_extra("stac", "odc-stac") from error
-    try:
-        # Relative paths are seen from the file, wherever the item was before.
-        links = [link for link in document.get("links", []) if link.get("rel") not in ("self", "root", "parent")]
-        item = pystac.Item.from_dict({**document, "links": links}, migrate=True)
-        item.set_self_href(str(path.resolve()))
-        parsed = odc.stac.parse_item(item)
-        time = parsed.nominal_datetime.astimezone(UTC).replace(tzinfo=None)
-    except (pystac.errors.STACError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        raise InputError(path, f"holds what is not a STAC item ({error or type(error).__name__})", "mend it") from error
-    layers = []
-    for (key, first), source in parsed.bands.items():
-        if first == 1:
-            asset = document["assets"][key]
-            details, roles = _details(asset), frozenset(asset.get("roles") or ())
-            uri, box = _local(source.uri), getattr(source, "geobox", None)
-            layers += [_Layer(key, i, len(details), uri, box, roles, said) for i, said in enumerate(details, 1)]
-    return layers, np.datetime64(time, "ns")
-
-
-def _local(uri: str) -> str:
-    """A path where an address means a file on this machine, whose name may be escaped; others as they are."""
-    path = uri.removeprefix("file://")
-    plain = unquote(path)
-    return plain if "://" not in path and not Path(path).exists() and Path(plain).exists() else path
-
-
-def _details(asset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What an asset says of each of its layers."""
-    lists = [asset.get(name) or [] for name in ("eo:bands", "raster:bands", "bands")]
-    common = {KEYS[name]: value for name, value in asset.items() if name in KEYS}
-    details = []
-    for k in range(max(1, *map(len, lists))):
-        entries = [entry[k] for entry in lists if k < len(entry) and isinstance(entry[k], dict)]
-        details.append(common | {KEYS[name]: value for e in entries for name, value in e.items() if name in KEYS})
-    return details
-
-
-def _bands(layers: Sequence[_Layer], sensor: Sensor | None) -> list[tuple[tuple[str, str], _Layer]]:
-    """The best layer of each band, in the order of the sensor."""
-    found: dict[tuple[str, str], _Layer] = {}
-    for layer in layers:
-        if (names := layer.names(sensor)) and (names not in found or layer.rank < found[names].rank):
-            found[names] = layer
-    order = {band.name: k for k, band in enumerate(sensor.bands)} if sensor else {}
-    return sorted(found.items(), key=lambda entry: order.get(entry[0][1], 0))
-
-
-def _band_file(where: str, said: _Properties, native: str, common: str, layer: _Layer) -> BandFile:
+def _band_file(where: str, said: _Properties, native: str, common: str, layer: Layer) -> BandFile:
     scale, offset, nodata = (_Properties(where, layer.said).number(name) for name in ("scale", "offset", "nodata"))
-    _check_there(where, layer)
+    check_there(where, layer)
     box, empty = layer.box, {nodata} - {None}
-    if box is None or scale is None or "nodata" not in layer.said or _here(layer):
+    if box is None or scale is None or "nodata" not in layer.said or is_here(layer):
         with opened(layer.uri, whole_header=True) as source:
             if layer.index > source.count:
                 what = f"tells of layer {layer.index} of asset {layer.key}, which has {source.count}"
@@ -250,7 +134,7 @@ def _band_file(where: str, said: _Properties, native: str, common: str, layer: _
             header = source.scales[layer.index - 1], source.offsets[layer.index - 1]
             empty |= {source.nodatavals[layer.index - 1]} - {None}
             floats = source.dtypes[layer.index - 1].startswith("float")
-        box = _grid(where, layer)
+        box = grid_told(where, layer)
         if scale is None:
             if header == (1, 0) and not floats:
                 raise InputError(where, f"tells no scale of asset {layer.key}", "give items that do (raster:bands)")
@@ -272,7 +156,7 @@ def _band_file(where: str, said: _Properties, native: str, common: str, layer: _
 
 
 def _masks(
-    where: str, layers: Sequence[_Layer], bands: Sequence[BandFile]
+    where: str, layers: Sequence[Layer], bands: Sequence[BandFile]
 ) -> tuple[tuple[MaskFile, ...], float, tuple[str, ...]]:
     """Masks that are understood, metres by which clouds should be widened, and what to say of others."""
     numbered = [band for band in bands if band.native.startswith("SR_B")]
@@ -287,8 +171,8 @@ def _masks(
         found = [layer for layer in layers if kind in layer.key.lower() and not layer.roles & SHOWN]
         if found:
             best = min(found, key=lambda layer: layer.rank)
-            _check_there(where, best)
-            box = _grid(where, best)
+            check_there(where, best)
+            box = grid_told(where, best)
             masks += [MaskFile(best.uri, box, rule, index) for index, rule in rules.items()]
             dilation, clouds = max(dilation, grow), clouds or kind != "qa_radsat"
     if clouds:
@@ -298,31 +182,6 @@ def _masks(
     )
     strange = f" ({', '.join(others)} is not understood)" if others else ""
     return tuple(masks), dilation, (f"no mask SCL, QA_PIXEL or UDM2{strange}; clouds are unknown",)
-
-
-def _here(layer: _Layer) -> bool:
-    """Whether a raster lies on this machine, where looking at it costs nothing."""
-    return "://" not in layer.uri and not layer.uri.startswith("/vsi")
-
-
-def _grid(where: str, layer: _Layer) -> GeoBox:
-    """The grid of a raster: its own, where it is at hand or the item tells none, else what the item says.
-
-    What the item says of a raster on the web is compared with it when it is read.
-    """
-    if layer.box is not None and not _here(layer):
-        return layer.box
-    return grid_of(layer.uri, layer.uri)
-
-
-def _contradicts(layer: _Layer) -> bool:
-    """Whether an item tells another grid of a raster at hand than the raster does."""
-    return layer.box is not None and _here(layer) and not same_grid(layer.box, grid_of(layer.uri, layer.uri))
-
-
-def _check_there(where: str, layer: _Layer) -> None:
-    if _here(layer) and not Path(layer.uri).exists():
-        raise InputError(where, f"asset {layer.key} ({layer.uri}) does not exist", "download it, too")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ...core.series import DEFAULT_MTF
 from ...errors import InputError
 from .collection import HELD_SHARE, Collection, is_clear
 from .pairs import Image, observed
-from .sen2venus import Patches, open_sen2venus, split_sites
+from .patches import Patches
+from .sen2venus import open_sen2venus, split_sites
 
 
 def from_archive(path: Path, factor: float | None, bands: str, most: int, seed: int) -> Collection:

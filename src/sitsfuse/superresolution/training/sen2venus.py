@@ -18,34 +18,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ...core.arrays import FloatArray
 from ...core.sensors import SENSORS
-from ...errors import InputError, missing_extra
-from ...readers.opening import opened
+from ...errors import InputError
 from ...readers.products.archive import Archive
-from ...readers.raster import missing
-
-if TYPE_CHECKING:
-    import torch
-
+from .patches import AGAIN, Patches, label, shape_of
 
 INDEX = "index.csv"
-SCALE = 10000
-"""Stored numbers per unit of reflectance."""
-NODATA = -10000
-"""What Theia's products hold where there is no observation."""
 MISNAMED = {"b4b5b6b8a": "b5b6b7b8a"}
 """What version 1 calls a group, and the bands that it holds."""
 DEPTH = 5
 """How many folders deep patches lie: site, the site once more, date, group, pixel size."""
-AGAIN = "download or unpack it again"
 
 _DATE, _TILE = r"(?P<date>\d{4}-[01]\d-[0-3]\d)", r"T?(?P<tile>\d\d[A-Z]{3})"
 _GROUP, _PIXEL = r"(?P<group>(?:b\d+a?)+)", r"(?P<pixel>\d+)m"
@@ -62,59 +48,6 @@ PADDING = r"(_C)?_*$"
 
 Kind = tuple[str, float]
 """Kind of files: group of bands and pixel size in metres."""
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Same-day HR and LR patches of one site, tile and date."""
-
-    site: str
-    """Name of the Venµs site."""
-    tile: str
-    """Sentinel-2 tile, such as 31TCJ."""
-    date: np.datetime64
-    """Day of both acquisitions."""
-    bands: tuple[str, ...]
-    """Common names."""
-    hr_pixel: float
-    """Metres."""
-    lr_pixel: float
-    """Metres."""
-    count: int
-    """Number of patches."""
-    size: tuple[int, int]
-    """Rows and columns of an LR patch."""
-    hr: tuple[str, ...] = field(repr=False)
-    """Files of Venµs: one .pt, or one GeoTIFF per patch."""
-    lr: tuple[str, ...] = field(repr=False)
-    """Files of Sentinel-2."""
-
-    @property
-    def ratio(self) -> float:
-        """LR pixel over HR pixel."""
-        return self.lr_pixel / self.hr_pixel
-
-    def read(self, index: Sequence[int]) -> tuple[FloatArray, FloatArray]:
-        """Read some patches, and no more than these.
-
-        Parameters
-        ----------
-        index
-            n numbers below :attr:`count`, in any order.
-
-        Returns
-        -------
-        tuple of numpy.ndarray
-            HR and LR reflectance (n, band, y, x), float32, 0–1; NaN where there is none.
-
-        Raises
-        ------
-        InputError
-            If a file cannot be read.
-        """
-        y, x = self.size
-        fine = round(y * self.ratio), round(x * self.ratio)
-        return _read(self.hr, index, (len(self.bands), *fine)), _read(self.lr, index, (len(self.bands), y, x))
 
 
 def is_sen2venus(path: str | Path) -> bool:
@@ -269,55 +202,16 @@ def _pair(
     pair = sizes.get(fine, {}), sizes.get(coarse, {})
     for here, others, pixel in ((*pair, coarse), (*pair[::-1], fine)):
         for patch in sorted(set(here) - set(others)):
-            raise InputError(_label(here[patch]), f"has no partner of {pixel:g} m", "download or unpack that, too")
+            raise InputError(label(here[patch]), f"has no partner of {pixel:g} m", "download or unpack that, too")
     hr, lr = (tuple(files[patch] for patch in sorted(files)) for files in pair)
-    where = _label(hr[0])
-    shape, partner = _shape(hr), _shape(lr)
+    where = label(hr[0])
+    shape, partner = shape_of(hr), shape_of(lr)
     if shape[0] != partner[0]:
         raise InputError(where, f"holds {shape[0]} patches, its partner of {coarse:g} m {partner[0]}", AGAIN)
     if (len(bands), *shape[2:]) != (shape[1], *(n * coarse / fine for n in partner[2:])) or shape[1] != partner[1]:
         what = f"(band, y, x) {shape[1:]} at {fine:g} m and {partner[1:]} at {coarse:g} m"
         raise InputError(where, f"has {what} for {len(bands)} bands", AGAIN)
     return Patches(site, tile, np.datetime64(date), bands, fine, coarse, shape[0], (partner[2], partner[3]), hr, lr)
-
-
-def _shape(files: tuple[str, ...]) -> tuple[int, ...]:
-    """(patch, band, y, x), as a tensor or the first of several images tells."""
-    if files[0].endswith(".pt"):
-        return tuple(_load(files[0]).shape)
-    with opened(files[0], where=_label(files[0])) as source:
-        return len(files), source.count, source.height, source.width
-
-
-def _read(files: tuple[str, ...], index: Sequence[int], shape: tuple[int, ...]) -> FloatArray:
-    """Reflectance of some patches, each of a shape (band, y, x)."""
-    if files[0].endswith(".pt"):
-        return _reflectance(_load(files[0])[list(index)].numpy(), None)
-    values = np.empty((len(index), *shape), np.float32)
-    for k, i in enumerate(index):
-        where = _label(files[i])
-        with opened(files[i], where=where) as source:
-            if (source.count, *source.shape) != shape or any(np.dtype(d).kind not in "iu" for d in source.dtypes):
-                what = f"(band, y, x) {(source.count, *source.shape)} of {source.dtypes[0]}"
-                raise InputError(where, f"holds {what}, not {shape} of whole numbers", AGAIN)
-            values[k] = _reflectance(source.read(), source.nodata)
-    return values
-
-
-def _load(path: str) -> torch.Tensor:
-    """The tensor of a .pt file, (patch, band, y, x) of int16, mapped rather than read; nothing in the file is run."""
-    try:
-        import torch
-    except ImportError as error:
-        raise missing_extra("torch", "PyTorch (needed to read .pt files)") from error
-    try:
-        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception as error:  # damaged files fail in as many ways as a pickle has instructions
-        raise InputError(path, "is truncated, damaged or more than a tensor", AGAIN) from error
-    if not isinstance(found, torch.Tensor) or found.dtype != torch.int16 or found.ndim != 4:
-        what = f"{found.dtype} of {found.ndim} dimensions" if isinstance(found, torch.Tensor) else type(found).__name__
-        raise InputError(path, f"holds {what}, not torch.int16 of 4 (patch, band, y, x)", AGAIN)
-    return found
 
 
 def _folders(path: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -337,15 +231,3 @@ def _match(patterns: Sequence[str], name: str) -> re.Match[str] | None:
 def _kind(match: re.Match[str] | None) -> Kind | None:
     """What kind of files a name stands for."""
     return (MISNAMED.get(match["group"], match["group"]), float(match["pixel"])) if match else None
-
-
-def _label(path: str) -> str:
-    """A file as a user finds it."""
-    return path.removeprefix("/vsizip/{").replace(".zip}/", ".zip/")
-
-
-def _reflectance(raw: npt.NDArray[Any], nodata: float | None) -> FloatArray:
-    """Stored numbers as reflectance, NaN where there is none."""
-    values = np.asarray(raw / np.float32(SCALE), np.float32)  # rounded once, unlike a product with 1e-4
-    values[missing(raw, NODATA) | missing(raw, nodata)] = np.nan
-    return values
