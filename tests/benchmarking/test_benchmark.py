@@ -12,7 +12,8 @@ import rasterio
 import xarray as xr
 
 import sitsfuse
-from sitsfuse.benchmarking.plan import spread
+from sitsfuse.benchmarking.configuration import Configuration, PlannedSite, PlannedTarget
+from sitsfuse.benchmarking.plan import thinned
 from sitsfuse.benchmarking.pool import finished
 from sitsfuse.benchmarking.results import Results, Unit
 from sitsfuse.benchmarking.units import Job
@@ -89,9 +90,9 @@ def test_every_date_of_every_site_and_ratio(table):
 
 def test_a_guide_of_the_day_is_not_used(table):
     """The reference itself stands among the guides: whoever used it would make no error."""
-    there = Results(table.attrs["folder"]).config["sites"]["two"]
-    date = there["targets"]["target_x5"]["dates"][1]
-    assert date in there["guides"]
+    there = Results(table.attrs["folder"]).config.sites["two"]
+    date = there.targets["target_x5"].dates[1]
+    assert date in there.guides
     chosen = table[(table["site"] == "two") & (table["date"] == date) & (table["method"] == "temporal")]
     assert (chosen["nearest_guide"] >= 1).all()
     assert value(chosen, target="target_x5", band="all", metric="rmse", stratum="all") > 1e-3
@@ -133,8 +134,8 @@ def test_kept_images_are_a_series(table):
 
 def test_samples_are_windows_of_what_was_predicted(table, sites):
     results = Results(table.attrs["folder"])
-    entry = results.config["sites"]["two"]
-    date = entry["shown"][0]
+    entry = results.config.sites["two"]
+    date = entry.shown[0]
     unit = Unit("two", "target_x5", date, "standard", "difference")
     sample = results.prediction(unit)
     whole = open_series(results.path / "predictions/two/target_x5/standard/difference").sel(time=date).squeeze()
@@ -142,7 +143,7 @@ def test_samples_are_windows_of_what_was_predicted(table, sites):
     assert results.sample("two", "guide").sizes["time"] == 5
     assert results.sample("two", "target_x2.5", "target").sizes["y"] == 24
     reference = results.sample("two", "reference")
-    assert [str(t)[:10] for t in reference["time"].values] == entry["shown"]
+    assert [str(t)[:10] for t in reference["time"].values] == list(entry.shown)
     share = (reference["stratum"] == 3).mean()
     assert 0.2 < share < 0.27  # the highest quarter of what lies within the border
 
@@ -244,10 +245,9 @@ def live_or_die(job):
 def test_a_dying_process_is_one_failure(tmp_path):
     results = Results(tmp_path / "results")
     methods = ["a", "b", "deadly", "c", "d"]
-    targets = {"target": {"dates": ["2019-05-01"]}}
-    config = {"methods": {m: {} for m in methods}, "protocols": ["standard"]}
-    results.configure({"sites": {"s": {"targets": targets}}, **config})
-    jobs = [Job(results.path, unit, {}, {}, 1, 64, False, 1) for unit in results.units()]
+    site = PlannedSite(targets={"target": PlannedTarget(dates=("2019-05-01",))})
+    results.configure(Configuration(sites={"s": site}, methods={m: {} for m in methods}, protocols=("standard",)))
+    jobs = [Job(results.path, unit, site, {}, 1, 64, False, 1) for unit in results.units()]
     assert {j.unit.method for j in finished(jobs, 2, live_or_die)} == set(methods)
     assert len(results.collect()) == 4
     assert results.failures()["method"].tolist() == ["deadly"]
@@ -261,10 +261,9 @@ def tell_the_process(job):
 def test_no_method_inherits_the_memory_of_another(tmp_path):
     """What a process has loaded stays in it: two methods never share one, and one method need not start anew."""
     results = Results(tmp_path / "results")
-    targets = {"target": {"dates": ["2019-05-01", "2019-05-11", "2019-05-21"]}}
-    config = {"methods": {"a": {}, "b": {}}, "protocols": ["standard"]}
-    results.configure({"sites": {"s": {"targets": targets}}, **config})
-    jobs = [Job(results.path, unit, {}, {}, 1, 64, False, 1) for unit in results.units()]
+    site = PlannedSite(targets={"target": PlannedTarget(dates=("2019-05-01", "2019-05-11", "2019-05-21"))})
+    results.configure(Configuration(sites={"s": site}, methods={"a": {}, "b": {}}, protocols=("standard",)))
+    jobs = [Job(results.path, unit, site, {}, 1, 64, False, 1) for unit in results.units()]
     assert len(list(finished(jobs, 1, tell_the_process))) == 6
     made = results.collect()
     assert made.groupby("process")["method"].nunique().tolist() == [1, 1]
@@ -306,13 +305,13 @@ def test_simulated_sites(tmp_path, monkeypatch):
         sitsfuse.benchmark((), out, methods=["temporal"], max_dates=1, size=80, jobs=0)
 
 
-def test_spread():
+def test_thinned():
     days = [f"{k:02d}" for k in range(10)]
-    assert spread(days, None) == spread(days, 10) == days
-    assert spread(days, 3) == ["01", "05", "08"]
-    assert spread(days, 1) == ["05"]
-    assert spread(days, 9)[0] == "00"
-    assert spread(days, 9)[-1] == "09"
+    assert thinned(days, None) == thinned(days, 10) == tuple(days)
+    assert thinned(days, 3) == ("01", "05", "08")
+    assert thinned(days, 1) == ("05",)
+    assert thinned(days, 9)[0] == "00"
+    assert thinned(days, 9)[-1] == "09"
 
 
 def test_bad_input(sites, tmp_path):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sitsfuse.benchmarking.claims import CONFIRMED, REFUTED, UNDECIDED, UNTESTABLE, claims, guide_gaps
+from sitsfuse.benchmarking.configuration import Configuration, PlannedSite
 from sitsfuse.benchmarking.scores import Scores
 from tests.helpers.make_results import METHODS, make_results
 
@@ -50,7 +51,7 @@ def a_run(quality, pairs=12, ratio=5.0, noise=0.02, protocols=("standard",), ce9
 
 def judged(table, config=None):
     """The claims by number."""
-    return dict(enumerate(claims(Scores.of(table), config or {"sites": {}}), 1))
+    return dict(enumerate(claims(Scores.of(table), config or Configuration()), 1))
 
 
 TRIVIAL = {"temporal": (2, 1.1), "spatial": (1.6, 3)}
@@ -119,7 +120,7 @@ def test_revisits():
     quality = {"ddi": (1, 1), **TRIVIAL}
     table = a_run(quality, 24, protocols=("standard", "guide-gap:20"))
     # Guides every 16 days, never on a predicted day.
-    config = {"sites": {f"s{k}": {"guides": every(16)} for k in range(24)}}
+    config = Configuration(sites={f"s{k}": PlannedSite(guides=tuple(every(16))) for k in range(24)})
     gaps = guide_gaps(Scores.of(table), config)
     assert set(gaps["standard"]) == {16.0}
     date = np.datetime64("2020-03-06")
@@ -131,7 +132,7 @@ def test_revisits():
 
     two = a_run(quality, 24)
     guides = every(16, count=8) + every(24, "2020-06-20")
-    mixed = {"sites": {f"s{k}": {"guides": guides} for k in range(24)}}
+    mixed = Configuration(sites={f"s{k}": PlannedSite(guides=tuple(guides)) for k in range(24)})
     claim = judged(two, mixed)[5]
     assert claim.verdict == CONFIRMED
     assert claim.numbers["pairs of 12–20 days"] >= 6
@@ -143,7 +144,7 @@ def test_revisits():
 def test_gaps_have_guides_on_both_sides():
     gaps = guide_gaps(
         Scores.of(a_run({"ddi": (1, 1)}, 3)),
-        {"sites": {f"s{k}": {"guides": ["2020-01-01", "2020-03-20"]} for k in range(3)}},
+        Configuration(sites={f"s{k}": PlannedSite(guides=("2020-01-01", "2020-03-20")) for k in range(3)}),
     )
     assert gaps["standard"].tolist()[0] == 79
     assert np.isnan(gaps["standard"][2])

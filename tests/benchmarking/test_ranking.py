@@ -22,7 +22,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(results):
-    return Scores.of(results.table(), METHODS, results.config["protocols"])
+    return Scores.of(results.table(), METHODS, results.config.protocols)
 
 
 def a_table(values, metric="rmse", band="all", sites=None, ratio=5.0):
@@ -59,7 +59,7 @@ def test_scores_are_the_rows_of_the_table(results, scores):
 def test_order_of_rows_and_kind_of_dates_do_not_matter(results, scores):
     table = results.table().sample(frac=1, random_state=3)
     table["date"] = pd.to_datetime(table["date"])
-    again = Scores.of(table, METHODS, results.config["protocols"])
+    again = Scores.of(table, METHODS, results.config.protocols)
     pd.testing.assert_frame_equal(again.pairs, scores.pairs)
     for key, place in scores.keys.items():
         np.testing.assert_array_equal(again.values[..., again.keys[key]], scores.values[..., place])

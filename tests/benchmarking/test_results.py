@@ -1,26 +1,32 @@
 """The folder of results: what is written comes back, whole or not at all."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 import sitsfuse
+from sitsfuse.benchmarking.configuration import Configuration, PlannedSite, PlannedStudy, PlannedTarget
 from sitsfuse.benchmarking.results import Results, Unit
 from sitsfuse.core.series import geobox
 from sitsfuse.errors import InputError
 
-CONFIG = {
-    "version": "1",
-    "protocols": ["standard", "guide-gap:60"],
-    "methods": {"spatial": {}, "ddi": {"steps": 5}},
-    "sites": {
-        "a": {"targets": {"target": {"dates": ["2019-04-01", "2019-05-01"]}}},
-        "b": {
-            "targets": {"target_x5": {"dates": ["2019-04-02"], "impossible": {"guide-gap:60": {"2019-04-02": "no"}}}}
-        },
+CONFIG = Configuration(
+    version="1",
+    protocols=("standard", "guide-gap:60"),
+    methods={"spatial": {}, "ddi": {"steps": 5}},
+    sites={
+        "a": PlannedSite(targets={"target": PlannedTarget(dates=("2019-04-01", "2019-05-01"))}),
+        "b": PlannedSite(
+            targets={
+                "target_x5": PlannedTarget(dates=("2019-04-02",), impossible={"guide-gap:60": {"2019-04-02": "no"}})
+            }
+        ),
     },
-}
+)
 
 
 @pytest.fixture
@@ -84,3 +90,26 @@ def test_a_damaged_sample_is_none(results):
     path = results.path / "samples" / "a" / "guide.npz"
     path.write_bytes(path.read_bytes()[:100])
     assert results.sample("a", "guide") is None
+
+
+def test_what_was_asked_for_comes_back(results):
+    """As types, from JSON: an earlier version may have said less, and what is damaged is told."""
+    study = PlannedStudy("scale", 2, {"a@2": ("a", 2.0)}, {"scale": (1.0, 2.0)})
+    site = PlannedSite("/a", bands=("red",), shape=(60, 40), guides=("2019-04-01",), targets=CONFIG.sites["b"].targets)
+    asked = replace(CONFIG, sites={"a": site}, study=study, max_days=float("inf"))
+    results.configure(asked)
+    back = results.config
+    assert repr(back) == repr(asked)  # NaN, the ratio that nobody knows, equals nothing
+    held = json.loads((results.path / "benchmark.json").read_text())
+    assert held["sites"]["a"]["shape"] == [60, 40]
+    assert held["study"] == {"kind": "scale", "seeds": 2, "bases": {"a@2": ["a", 2.0]}, "levels": {"scale": [1.0, 2.0]}}
+    for target in held["sites"]["a"]["targets"].values():
+        for name in ("ratio", "references", "lr_dates", "impossible"):
+            del target[name]
+    (results.path / "benchmark.json").write_text(json.dumps(held))
+    (target,) = results.config.sites["a"].targets.values()
+    assert target == PlannedTarget(target.ratio, dates=("2019-04-02",))
+    assert target.reference_of("2019-04-02") == "2019-04-02"
+    (results.path / "benchmark.json").write_text('{"sites": 3}')
+    with pytest.raises(InputError, match=r"benchmark\.json: is damaged"):
+        _ = results.config

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from sitsfuse.benchmarking.configuration import Configuration, PlannedSite, PlannedTarget
 from sitsfuse.benchmarking.protocols import STANDARD
 from sitsfuse.benchmarking.results import Results, Unit
 from sitsfuse.simulator import simulate
@@ -91,33 +92,32 @@ def make_results(
     titles = [*SITES, *((f"site-{k}", f"simulated site {k}", "mixed", "nowhere") for k in range(2, sites))][:sites]
     targets = {f"target_x{ratio:g}": float(ratio) for ratio in ratios}
     seen = [dates[k] for k in np.unique(np.linspace(0, len(dates) - 1, shown).round().astype(int))]
-    entries: dict[str, Any] = {}
+    entries: dict[str, PlannedSite] = {}
     for k, (site, title, landscape, location) in enumerate(titles):
         guides = _write_samples(results, site, k, targets, methods, seen, size, samples)
-        entries[site] = {
-            "path": f"/data/{site}",
-            "title": title,
-            "landscape": landscape,
-            "location": location,
-            "bands": list(BANDS),
-            "shape": [size, size],
-            "guides": guides,
-            "shown": seen if samples else [],
-            "targets": {
-                t: {"ratio": ratio, "dates": list(dates), "lr_dates": list(dates), "impossible": {}}
-                for t, ratio in targets.items()
+        entries[site] = PlannedSite(
+            path=f"/data/{site}",
+            title=title,
+            landscape=landscape,
+            location=location,
+            bands=tuple(BANDS),
+            shape=(size, size),
+            guides=tuple(guides),
+            shown=tuple(seen) if samples else (),
+            targets={
+                t: PlannedTarget(ratio=ratio, dates=tuple(dates), lr_dates=tuple(dates)) for t, ratio in targets.items()
             },
-        }
+        )
     results.configure(
-        {
-            "version": "0.1.0",
-            "made": "2026-11-23T05:00:00",
-            "max_days": 1.0,
-            "tile": 512,
-            "sites": entries,
-            "methods": {m: {"steps": 100} if m == WEIGHTED else {} for m in methods},
-            "protocols": list(protocols),
-        }
+        Configuration(
+            max_days=1.0,
+            tile=512,
+            sites=entries,
+            methods={m: {"steps": 100} if m == WEIGHTED else {} for m in methods},
+            protocols=tuple(protocols),
+            version="0.1.0",
+            made="2026-11-23T05:00:00",
+        )
     )
     lost = Unit(titles[0][0], next(iter(targets)), dates[1], STANDARD, "carn") if failed else None
     if lost:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -241,8 +242,8 @@ def test_what_is_missing_is_done_without(visit, tmp_path):
         (samples / path).unlink()
     next((samples / "arm/target_x5/standard/carn").glob("*.npz")).unlink()
     config = results.config
-    config["sites"]["sudoe-4"]["bands"] = ["nir"]
-    results.configure(config)
+    site = replace(config.sites["sudoe-4"], bands=("nir",))
+    results.configure(replace(config, sites={**config.sites, "sudoe-4": site}))
     page = visit(address=write_page(tmp_path / "report.html", results))
     assert part(page, "a").locator("option").evaluate_all("all => all.map((o) => o.value)")[0].startswith("p:")
     assert "e:ddi" not in part(page, "a").inner_html()

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib.image
@@ -56,7 +57,7 @@ def page(results, steps):
 
 @pytest.fixture(scope="module")
 def scores(results):
-    return Scores.of(results.table(), FEW, results.config["protocols"])
+    return Scores.of(results.table(), FEW, results.config.protocols)
 
 
 def mean_error(method, band="all", *, lost=()):
@@ -185,9 +186,8 @@ def test_without_samples_other_protocols_and_uncertainty(tmp_path):
         protocols=("standard",), samples=False, failed=False,
     )  # fmt: skip
     config = results.config
-    config["sites"]["arm"] |= {"title": EVIL, "landscape": EVIL, "location": EVIL}
-    config["methods"]["spatial"] = {"order": EVIL}
-    results.configure(config)
+    site = replace(config.sites["arm"], title=EVIL, landscape=EVIL, location=EVIL)
+    results.configure(replace(config, sites={"arm": site}, methods={**config.methods, "spatial": {"order": EVIL}}))
     unit = next(u for u in results.units() if u.method == "spatial")
     results.write_failure(unit, EVIL.replace("\ud800", ""))
     table = results.table()

@@ -29,7 +29,7 @@ def of(table, measure):
 def told(out):
     """Curves by variant, method and measure."""
     results = Results(out)
-    about = results.config["study"]
+    about = results.config.study
     found = curves(observations(results.table(), about, MEASURES), about, MEASURES)
     return {(c.variant, c.method, c.measure): c for c in found}
 

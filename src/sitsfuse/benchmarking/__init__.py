@@ -7,7 +7,7 @@ down, is noted and the others go on. What a unit leaves is written whole or not 
 
 from __future__ import annotations
 
-import datetime
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,17 +15,14 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import InputError
 from ..fusion.fuse import TILE
 from ..methods import known_methods as known_methods
 from ..methods import method_names
 from ..runtime import threads
-from ..runtime.files import read_json, write_json
 from ..runtime.progress import Progress, silent
 from ..simulator.sites import SITES, simulate_site
-from ..version import __version__
-from ..writers import write_site
-from .plan import SIMULATED_SITES, describe, merged, survey, taken
+from .configuration import Configuration
+from .plan import chosen, merged, simulated, survey, taken
 from .pool import finished
 from .protocols import STANDARD, Protocol
 from .results import Results
@@ -105,56 +102,41 @@ def benchmark(
         If a site, method or option is unfit, or ``out`` holds something else. A method that fails raises nothing.
     """
     results = Results(Path(out))
-    chosen = {name: describe(name, (options or {}).get(name)) for name in methods or method_names()}
-    if strange := set(options or {}) - set(chosen):
-        raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
-    asked = [str(Protocol.parse(p)) for p in protocols]
+    with_options = chosen(methods or method_names(), options)
+    asked = tuple(str(Protocol.parse(p)) for p in protocols)
     with taken(results, sites, overwrite):
-        paths = [Path(p) for p in sites] or _simulated(results, size, report)
-        config = {
-            "version": __version__,
-            "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "max_days": max_days,
-            "tile": tile,
-            "sites": survey(paths, targets, asked, max_dates, max_days),
-            "methods": chosen,
-            "protocols": asked,
-        }
-        config = merged(results, config)
-        results.configure(config)
-        keep_windows(results, config, report)
-        run_missing(results, config, report, keep=keep, jobs=jobs)
-        table = results.collect()
-        table.attrs["failures"] = len(results.failures())
-        return table
+        paths = [Path(p) for p in sites] or simulated(
+            results.path, SITES, size, functools.partial(simulate_site, size=size), report
+        )
+        planned = survey(paths, targets, asked, max_dates, max_days)
+        config = merged(results, Configuration(max_days, tile, planned, with_options, asked))
+        return carry_out(results, config, report, keep=keep, jobs=jobs)
 
 
-def _simulated(results: Results, size: int, report: Progress) -> list[Path]:
-    """The six simulated sites, written where they are not yet."""
-    folder = results.path / "sites"
-    there = read_json(results.path / SIMULATED_SITES).get("size", size)
-    if there != size:
-        raise InputError(folder, f"holds sites of {there} pixels", f"give `size={there}`, or `overwrite=True`")
-    write_json(results.path / SIMULATED_SITES, {"size": size})
-    paths = [folder / f"{name}.zarr" for name in SITES]
-    for k, (name, path) in enumerate(zip(SITES, paths, strict=True)):
-        report("simulate", k, len(paths))
-        if not path.is_dir():
-            write_site(simulate_site(name, size=size), path)
-    report("simulate", len(paths), len(paths))
-    return paths
-
-
-def run_missing(
+def carry_out(
     results: Results,
-    config: Mapping[str, Any],
+    config: Configuration,
     report: Progress,
     *,
     keep: bool = False,
     jobs: int | None = None,
     see: See | None = None,
+) -> pd.DataFrame:
+    """Do what a configuration asks for and is not done yet, and gather the table; see :func:`benchmark` and
+    :class:`~sitsfuse.benchmarking.units.Job`.
+    """
+    results.configure(config)
+    if not config.study:
+        keep_windows(results, config, report)
+    _run_missing(results, config, report, keep, jobs, see)
+    table = results.collect()
+    table.attrs["failures"] = len(results.failures())
+    return table
+
+
+def _run_missing(
+    results: Results, config: Configuration, report: Progress, keep: bool, jobs: int | None, see: See | None
 ) -> None:
-    """Do what a configuration asks for and is not done yet; see :func:`benchmark` and :class:`Job`."""
     units = list(results.units())
     left = [u for u in units if not results.done(u)]
     count = min(threads.default_workers() if jobs is None else jobs, max(1, len(left)))
@@ -163,10 +145,10 @@ def run_missing(
         Job(
             results.path,
             unit,
-            config["sites"][unit.site],
-            config["methods"][unit.method],
-            config["max_days"],
-            config["tile"],
+            config.sites[unit.site],
+            config.methods[unit.method],
+            config.max_days,
+            config.tile,
             keep,
             share,
             see,

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from ..core.arrays import BoolArray, F64Array
 from ..stats.paired import holm, scene_means, scenes, signed_rank
+from .configuration import Configuration
 from .duels import Duel, chance_text
 from .measures import EDGES, NDVI, RMSE, Measure
 from .protocols import GUIDE_GAP, STANDARD, Protocol
@@ -60,7 +60,7 @@ class Claim:
     """The numbers of the evidence, by name."""
 
 
-def claims(scores: Scores, config: Mapping[str, Any]) -> list[Claim]:
+def claims(scores: Scores, config: Configuration) -> list[Claim]:
     """The six claims, in their order.
 
     Parameters
@@ -168,7 +168,7 @@ def preparation_matters() -> Claim:
     )
 
 
-def revisits_hold(scores: Scores, config: Mapping[str, Any]) -> Claim:
+def revisits_hold(scores: Scores, config: Configuration) -> Claim:
     """5: the results hold for a revisit of 12 to 30 days."""
     text = "The results hold for a revisit of 12 to 30 days"
     criterion = (
@@ -240,7 +240,7 @@ def errors_are_small(scores: Scores) -> Claim:
     return Claim(text, verdict, evidence, criterion, {"share": met / count, "scenes": float(independent), **shares})
 
 
-def guide_gaps(scores: Scores, config: Mapping[str, Any]) -> dict[str, F64Array]:
+def guide_gaps(scores: Scores, config: Configuration) -> dict[str, F64Array]:
     """Days between the guides before and after each date, of those that a protocol leaves: per protocol, (pair,).
 
     Of the standard protocol and of gaps between guides; NaN where there is no guide on one side.
@@ -252,7 +252,7 @@ def guide_gaps(scores: Scores, config: Mapping[str, Any]) -> dict[str, F64Array]
             continue
         found = np.full(len(scores.pairs), np.nan)
         for k, (site, date) in enumerate(scores.pairs[["site", "date"]].itertuples(index=False)):
-            guides = np.array((config["sites"].get(site) or {}).get("guides") or [], "datetime64[D]")
+            guides = np.array(config.site(str(site)).guides, "datetime64[D]")
             day = np.datetime64(date, "D")
             away = (guides[protocol.guides(guides, day, day)] - day).astype(int)
             if (away < 0).any() and (away > 0).any():

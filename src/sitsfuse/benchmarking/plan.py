@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from ..errors import InputError
 from ..methods.registry import make_method
 from ..readers import open_site, series_names
 from ..runtime.claims import Kind, check_same, claim
-from ..runtime.files import read_json
+from ..runtime.files import read_json, write_json
+from ..runtime.progress import Progress
+from ..writers import write_site
+from .configuration import Configuration, PlannedSite, PlannedTarget
 from .protocols import Protocol
-from .results import Results
+from .results import CONFIGURATION, Results
 
 SIMULATED_SITES = "sites/sites.json"
 """What tells that a folder ``sites`` was simulated for the benchmark."""
@@ -46,11 +50,11 @@ def taken(
     InputError
         If the folder holds something else.
     """
-    held = read_json(results.path / "benchmark.json")
-    before = (held.get("study") or {}).get("kind", "")
-    if held and before != study and not overwrite:
-        what = f"a study of the {before}" if before else "a benchmark"
-        raise InputError(results.path, f"holds {what}", "choose another folder or `overwrite=True`")
+    if not overwrite and (held := results.earlier()):
+        before = held.study.kind if held.study else ""
+        if before != study:
+            what = f"a study of the {before}" if before else "a benchmark"
+            raise InputError(results.path, f"holds {what}", "choose another folder or `overwrite=True`")
     foreign = bool(sites)
     # Sites that a benchmark has simulated may be given to another one.
     apart = [s for s in sites if Path(s).resolve().parent != (results.path / "sites").resolve()]
@@ -60,9 +64,7 @@ def taken(
 
 def _recorded(path: Path) -> dict[str, Any] | None:
     """Nothing to compare yet: a later run may add to an earlier one, which :func:`merged` judges."""
-    ours = (path / SIMULATED_SITES).is_file() or {"sites", "methods", "protocols"} <= {
-        *read_json(path / "benchmark.json")
-    }
+    ours = (path / SIMULATED_SITES).is_file() or {"sites", "methods", "protocols"} <= {*read_json(path / CONFIGURATION)}
     return {} if ours else None
 
 
@@ -71,15 +73,65 @@ def _clear(path: Path, foreign: bool) -> None:
     simulated = (path / SIMULATED_SITES).is_file() and not foreign
     for name in ("parts", "derived", "samples", "predictions", "work", *(("sites",) if simulated else ())):
         shutil.rmtree(path / name, ignore_errors=True)
-    for name in ("metrics.parquet", "benchmark.json"):
+    for name in ("metrics.parquet", CONFIGURATION):
         (path / name).unlink(missing_ok=True)
 
 
-def describe(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """All options of a method as JSON can hold them."""
+def chosen(names: Iterable[str], options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """Methods with all their options, as JSON can hold them.
+
+    Raises
+    ------
+    InputError
+        If a method or an option is unknown, or options are given for a method that is not to run.
+    """
+    methods = {name: _described(name, (options or {}).get(name)) for name in names}
+    if strange := set(options or {}) - set(methods):
+        raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(methods)}")
+    return methods
+
+
+def _described(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
     method = make_method(name, options)
     found: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(method)))  # type: ignore[call-overload]
     return found
+
+
+def simulated(
+    folder: Path, names: Iterable[str], size: int, make: Callable[[str], xr.DataTree], report: Progress
+) -> list[Path]:
+    """Simulated sites in a folder of results, written where they are not yet.
+
+    Parameters
+    ----------
+    folder
+        The results.
+    names
+        Of the sites.
+    size
+        Their side, in HR pixels.
+    make
+        From a name to the site.
+    report
+        Called as the work proceeds.
+
+    Raises
+    ------
+    InputError
+        If the folder holds sites of another size.
+    """
+    marker = folder / SIMULATED_SITES
+    there = read_json(marker).get("size", size)
+    if there != size:
+        raise InputError(marker.parent, f"holds sites of {there} pixels", f"give `size={there}`, or `overwrite=True`")
+    write_json(marker, {"size": size})
+    paths = {name: marker.parent / f"{name}.zarr" for name in names}
+    for k, (name, path) in enumerate(paths.items()):
+        report("simulate", k, len(paths))
+        if not path.is_dir():
+            write_site(make(name), path)
+    report("simulate", len(paths), len(paths))
+    return list(paths.values())
 
 
 def survey(
@@ -88,13 +140,13 @@ def survey(
     protocols: Sequence[str],
     max_dates: int | None,
     max_days: float,
-) -> dict[str, Any]:
+) -> dict[str, PlannedSite]:
     """What the sites hold, by name."""
-    sites: dict[str, Any] = {}
+    sites: dict[str, PlannedSite] = {}
     for path in paths:
         name = path.resolve().name.removesuffix(".zarr")
         if name in sites:
-            raise InputError(path, f"has the name of another site, {sites[name]['path']}", "rename one of them")
+            raise InputError(path, f"has the name of another site, {sites[name].path}", "rename one of them")
         held = [n for n in series_names(path) if n.startswith("target")] if path.is_dir() else []
         wanted = [n for n in held if targets is None or n in targets] or list(targets or ["target"])
         trees = {target: open_site(path, target) for target in wanted}
@@ -105,23 +157,23 @@ def survey(
             check_levels(tree)
         guide = group(first, "guide")
         entries = {t: _dates(tree, protocols, max_dates, max_days, path / t) for t, tree in trees.items()}
-        sites[name] = {
-            "path": str(path.resolve()),
-            "title": str(first.attrs.get("name", name)),
-            "landscape": str(first.attrs.get("landscape", "")),
-            "location": str(first.attrs.get("location", "")),
-            "bands": [str(b) for b in guide["band"].values],
-            "shape": [guide.sizes["y"], guide.sizes["x"]],
-            "guides": [str(t)[:10] for t in guide["time"].values],
-            "shown": spread(sorted({d for e in entries.values() for d in e["dates"]}), SHOWN),
-            "targets": entries,
-        }
+        sites[name] = PlannedSite(
+            path=str(path.resolve()),
+            title=str(first.attrs.get("name", name)),
+            landscape=str(first.attrs.get("landscape", "")),
+            location=str(first.attrs.get("location", "")),
+            bands=tuple(str(b) for b in guide["band"].values),
+            shape=(guide.sizes["y"], guide.sizes["x"]),
+            guides=tuple(str(t)[:10] for t in guide["time"].values),
+            shown=thinned(sorted({d for e in entries.values() for d in e.dates}), SHOWN),
+            targets=entries,
+        )
     return sites
 
 
 def _dates(
     tree: xr.DataTree, protocols: Sequence[str], max_dates: int | None, max_days: float, where: Path
-) -> dict[str, Any]:
+) -> PlannedTarget:
     """The LR dates that a reference judges, and that protocols make impossible."""
     target, reference = group(tree, "target")["time"].values, group(tree, "reference")
     times, pairs = {str(t)[:10]: t for t in target}, {}
@@ -131,30 +183,30 @@ def _dates(
             pairs[day] = str(answer)[:10]
     if not pairs:
         raise InputError(where, f"has no image within {max_days:g} days of a reference", "set `max_days` higher")
-    dates = spread(list(pairs), max_dates)
+    dates = thinned(list(pairs), max_dates)
     guides = group(tree, "guide")["time"].values
     impossible: dict[str, dict[str, str]] = {}
     for text in protocols:
         for date in dates:
             if why := Protocol.parse(text).problem(guides, target, times[date], np.datetime64(pairs[date])):
                 impossible.setdefault(text, {})[date] = why
-    return {
-        "ratio": pair_of(tree).ratio,
-        "dates": dates,
-        "references": {d: pairs[d] for d in dates},
-        "lr_dates": [str(t)[:10] for t in target],
-        "impossible": impossible,
-    }
+    return PlannedTarget(
+        ratio=pair_of(tree).ratio,
+        dates=dates,
+        references={d: pairs[d] for d in dates},
+        lr_dates=tuple(str(t)[:10] for t in target),
+        impossible=impossible,
+    )
 
 
-def spread(dates: Sequence[str], most: int | None) -> list[str]:
+def thinned(dates: Sequence[str], most: int | None) -> tuple[str, ...]:
     """At most so many of the dates: the middle ones of equal parts of them."""
     if most is None or len(dates) <= most:
-        return list(dates)
-    return [dates[int((k + 0.5) * len(dates) / most)] for k in range(most)]
+        return tuple(dates)
+    return tuple(dates[int((k + 0.5) * len(dates) / most)] for k in range(most))
 
 
-def merged(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
+def merged(results: Results, config: Configuration) -> Configuration:
     """The configuration together with that of earlier runs over the same folder.
 
     Raises
@@ -162,36 +214,35 @@ def merged(results: Results, config: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         If they disagree on something that both hold.
     """
-    if not (results.path / "benchmark.json").is_file():
-        return dict(config)
-    old = results.config
+    old = results.earlier()
+    if old is None:
+        return config
     there, wanted = _lasting(old), _lasting(config)
     for kind in ("sites", "methods"):
         both = there[kind].keys() & wanted[kind].keys()
         there[kind], wanted[kind] = ({n: c[kind][n] for n in both} for c in (there, wanted))
     check_same(results.path, there, wanted)
-    sites = {**old["sites"], **config["sites"]}
-    for name, site in sites.items():
-        before = old["sites"].get(name, {}).get("targets", {})
-        site["targets"] = {**before, **site["targets"]}
-        for target, entry in site["targets"].items():
-            entry["impossible"] = {**before.get(target, {}).get("impossible", {}), **entry["impossible"]}
-    protocols = list(dict.fromkeys([*old["protocols"], *config["protocols"]]))
-    return {
-        **config,
-        "made": old["made"],
-        "sites": sites,
-        "methods": {**old["methods"], **config["methods"]},
-        "protocols": protocols,
-    }
+    return replace(
+        config,
+        made=old.made,
+        sites={**old.sites, **{n: _joined(old.site(n), site) for n, site in config.sites.items()}},
+        methods={**old.methods, **config.methods},
+        protocols=tuple(dict.fromkeys([*old.protocols, *config.protocols])),
+    )
 
 
-def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What may not change between two runs over one folder, of what both hold."""
-    fixed = {key: config.get(key) for key in ("version", "max_days", "tile")}
-    return {**fixed, "sites": {n: _site(s) for n, s in config["sites"].items()}, "methods": dict(config["methods"])}
+def _joined(before: PlannedSite, now: PlannedSite) -> PlannedSite:
+    """A site with the LR series, and what was impossible, of earlier runs."""
+    known = {name: target.impossible for name, target in before.targets.items()}
+    again = {n: replace(t, impossible={**known.get(n, {}), **t.impossible}) for n, t in now.targets.items()}
+    return replace(now, targets={**before.targets, **again})
 
 
-def _site(site: Mapping[str, Any]) -> dict[str, Any]:
-    own = {k: v for k, v in site.items() if k not in ("path", "targets", "shown")}
-    return own | {"dates": {t: e["dates"] for t, e in site["targets"].items()}}
+def _lasting(config: Configuration) -> dict[str, Any]:
+    """What may not change between two runs over one folder, of what both hold, as JSON."""
+    held = config.to_json()
+    sites = {}
+    for name, site in held["sites"].items():
+        own = {k: v for k, v in site.items() if k not in ("path", "targets", "shown")}
+        sites[name] = own | {"dates": {t: list(target.dates) for t, target in config.sites[name].targets.items()}}
+    return {key: held[key] for key in ("version", "max_days", "tile")} | {"sites": sites, "methods": held["methods"]}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ import xarray as xr
 from ..errors import InputError
 from ..evaluation import write_table
 from ..runtime.files import beside, jsonable, read_json, write_json, writing
+from .configuration import Configuration
+
+CONFIGURATION = "benchmark.json"
+"""What was asked for, within the folder."""
 
 
 @dataclass(frozen=True, order=True)
@@ -58,35 +62,43 @@ class Results:
     # --- configuration ---
 
     @property
-    def config(self) -> dict[str, Any]:
-        """What was asked for: ``version``, ``sites``, ``methods`` and ``protocols``; see :mod:`sitsfuse.benchmark`.
+    def config(self) -> Configuration:
+        """What was asked for.
 
         Raises
         ------
         InputError
-            If the folder holds no benchmark.
+            If the folder holds no benchmark, or what it was asked for is damaged.
         """
-        found = read_json(self.path / "benchmark.json")
-        if not found:
+        found = self.earlier()
+        if found is None:
             problem = "holds no benchmark" if self.path.is_dir() else "is not a folder"
             raise InputError(self.path, problem, "give the output of `sitsfuse benchmark`")
         return found
 
-    def configure(self, config: Mapping[str, Any]) -> None:
+    def earlier(self) -> Configuration | None:
+        """What earlier runs were asked for; None if there were none."""
+        path = self.path / CONFIGURATION
+        found = read_json(path)
+        try:
+            return Configuration.from_json(found) if found else None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(path, "is damaged", "run the benchmark anew, with `overwrite=True`") from error
+
+    def configure(self, config: Configuration) -> None:
         """Note what is asked for."""
-        write_json(self.path / "benchmark.json", jsonable(config))
+        write_json(self.path / CONFIGURATION, config.to_json())
 
     def units(self) -> Iterator[Unit]:
         """All predictions that were asked for, but for those that a protocol makes impossible."""
         config = self.config
-        for site, about in config["sites"].items():
-            for target, entry in about["targets"].items():
-                for date in entry["dates"]:
-                    for protocol in config["protocols"]:
-                        if date in entry.get("impossible", {}).get(protocol, {}):
-                            continue
-                        for method in config["methods"]:
-                            yield Unit(site, target, date, protocol, method)
+        for name, site in config.sites.items():
+            for series, target in site.targets.items():
+                for date in target.dates:
+                    for protocol in config.protocols:
+                        if target.allows(protocol, date):
+                            for method in config.methods:
+                                yield Unit(name, series, date, protocol, method)
 
     # --- the table ---
 
@@ -129,7 +141,7 @@ class Results:
         path = self.path / "metrics.parquet"
         table = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
         if table.empty:
-            methods = ", ".join(self.config["methods"])
+            methods = ", ".join(self.config.methods)
             raise InputError(self.path, f"holds no result of {methods} yet", "let `sitsfuse benchmark` finish")
         return table
 

@@ -26,6 +26,7 @@ from ..methods import Predictor
 from ..methods.registry import make_method
 from ..readers import open_series
 from ..runtime import memory
+from .configuration import PlannedSite
 from .protocols import STANDARD, Protocol, withhold
 from .results import Results, Unit
 from .windows import WINDOW, opened
@@ -45,8 +46,7 @@ class Job:
 
     results: Path
     unit: Unit
-    site: Mapping[str, Any]
-    """The site's entry in the configuration."""
+    site: PlannedSite
     options: Mapping[str, Any]
     max_days: float
     tile: int
@@ -83,12 +83,12 @@ def _of_results(path: Path, results: Path) -> bool:
 
 def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     """The rows of a unit; its sample and, on request, its images are kept on the way."""
-    unit, entry = job.unit, job.site["targets"][job.unit.target]
-    site = opened(job.site["path"], unit.target)
+    unit, entry = job.unit, job.site.targets[job.unit.target]
+    site = opened(job.site.path, unit.target)
     target = group(site, "target")
     (date,) = (t for t in target["time"].values if str(t)[:10] == unit.date)
-    answer = np.datetime64(entry["references"][unit.date])
-    part = (job.see or seen)(job.site["path"], unit, date, answer)
+    answer = np.datetime64(entry.references[unit.date])
+    part = (job.see or seen)(job.site.path, unit, date, answer)
     method = make_method(unit.method, job.options)
     fitted: list[Predictor] = []
     memory.reset_peak()
@@ -110,17 +110,17 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     truth = reference.isel(time=[nearest(reference, answer)])
     rows = evaluate(open_series(folder), truth, target, max_days=job.max_days, workers=job.workers)
     judged = time.perf_counter()
-    if unit.date in job.site["shown"] and unit.protocol == STANDARD:
+    if unit.date in job.site.shown and unit.protocol == STANDARD:
         pair = pair_of(part)
         window = tile_window(pair, middle(pair.hr, WINDOW), method.halo(pair.ratio))
         results.write_sample(predict_window(fitted[0], part, window, frozenset({"weight"})), *unit.place.parts)
     if job.keep:
         _keep(folder, job.results / "predictions" / unit.place.parent)
-    head = {
+    head: dict[str, Any] = {
         "site": unit.site,
-        "landscape": job.site["landscape"],
+        "landscape": job.site.landscape,
         "target": unit.target,
-        "ratio": entry["ratio"],
+        "ratio": entry.ratio,
         "protocol": unit.protocol,
         "method": unit.method,
         "same_day": rows["days"] == 0,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from ..core.tiling import middle
 from ..evaluation.strata import stratify
 from ..readers import open_site
 from ..runtime.progress import Progress
+from .configuration import Configuration
 from .results import Results
 
 WINDOW = 200
@@ -29,14 +29,14 @@ def opened(path: str, target: str) -> xr.DataTree:
     return open_site(path, target)
 
 
-def keep_windows(results: Results, config: Mapping[str, Any], tell: Progress) -> None:
+def keep_windows(results: Results, config: Configuration, tell: Progress) -> None:
     """Keep a window of the sites' series, to be looked at."""
-    done, total = 0, sum(len(site["targets"]) for site in config["sites"].values())
-    for name, about in config["sites"].items():
-        for target, entry in about["targets"].items():
+    done, total = 0, sum(len(site.targets) for site in config.sites.values())
+    for name, about in config.sites.items():
+        for target, entry in about.targets.items():
             tell("windows", done, total)
             done += 1
-            site = opened(about["path"], target)
+            site = opened(about.path, target)
             pair = pair_of(site)
             window = middle(pair.hr, WINDOW)
             if results.sample(name, target, "target") is None:
@@ -44,7 +44,7 @@ def keep_windows(results: Results, config: Mapping[str, Any], tell: Progress) ->
             if results.sample(name, "guide") is None:
                 results.write_sample(_part(group(site, "guide"), window), name, "guide")
             if results.sample(name, "reference") is None:
-                days_shown = [entry["references"].get(d) for d in about["shown"]]
+                days_shown = [entry.references.get(d) for d in about.shown]
                 results.write_sample(_reference(group(site, "reference"), days_shown, window), name, "reference")
     tell("windows", total, total)
 

@@ -108,6 +108,6 @@ def _hr_span(pair: GridPair, dimension: int, lr: slice, halo: int) -> slice:
     return slice(max(math.floor(start) - halo, 0), min(math.ceil(stop) + halo, axis.n_hr))
 
 
-def spread(items: list[Window], most: int) -> Iterator[int]:
+def sampled(items: list[Window], most: int) -> Iterator[int]:
     """Numbers of at most ``most`` evenly spread windows."""
     yield from range(0, len(items), max(1, math.ceil(len(items) / most)))

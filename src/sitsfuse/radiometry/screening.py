@@ -19,7 +19,7 @@ from scipy import ndimage
 from ..core.arrays import BoolArray
 from ..core.grid import GridPair, Window
 from ..core.site import group, pair_of
-from ..operators.coarse import Coarse, lr_windows, near, spread
+from ..operators.coarse import Coarse, lr_windows, near, sampled
 from ..operators.matrices import nearest_index
 from .evidence import FEWEST_GUIDES, FEWEST_PIXELS, NEAR, Usual, distances
 
@@ -124,8 +124,8 @@ def screen(site: xr.DataTree, most: int | None = None) -> Screening:
         return nothing
     windows = lr_windows(pair, SIDE)
     if most is not None:
-        windows = [windows[i] for i in spread(windows, most)]
-    parts = {i: Coarse.read(site, windows[i]) for i in spread(windows, SAMPLED)}
+        windows = [windows[i] for i in sampled(windows, most)]
+    parts = {i: Coarse.read(site, windows[i]) for i in sampled(windows, SAMPLED)}
     usual = Usual.of(list(parts.values()))
     if usual is None:
         return nothing

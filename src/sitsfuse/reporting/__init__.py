@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..benchmarking.claims import claims
+from ..benchmarking.configuration import Configuration
 from ..benchmarking.protocols import STANDARD
 from ..benchmarking.ranking import Ranking, ranking
 from ..benchmarking.results import Results
@@ -59,10 +60,10 @@ def report(results: str | Path, out: str | Path | None = None, *, report: Progre
     found = Results(Path(results))
     page = found.path / "report.html" if out is None else Path(out)
     config, table = found.config, found.table()
-    if "study" in config:
+    if config.study:
         return study_report(found, page, report)
     report("rank", 0, 1)
-    scores = Scores.of(table, list(config["methods"]), config["protocols"], list(config["sites"]))
+    scores = Scores.of(table, list(config.methods), config.protocols, list(config.sites))
     ranked = [ranking(scores, ratio) for ratio in scores.ratios]
     overall = ranking(scores) if len(ranked) > 1 else None
     report("rank", 1, 1)
@@ -91,7 +92,7 @@ def weight(value: Any) -> int:
 
 
 def _words(
-    results: Results, config: Mapping[str, Any], scores: Scores, ranked: Sequence[Ranking], overall: Ranking | None
+    results: Results, config: Configuration, scores: Scores, ranked: Sequence[Ranking], overall: Ranking | None
 ) -> dict[str, Any]:
     failures = results.failures()
     asked = sum(1 for _ in results.units())
@@ -105,8 +106,8 @@ def _words(
     verdicts = Counter(claim.verdict for claim in tested)
     return {
         "theme": PALETTE,
-        "version": str(config.get("version", "")),
-        "made": str(config.get("made", "")),
+        "version": config.version,
+        "made": config.made,
         "opening": opening(scores, config),
         "findings": findings(ranked, scores),
         "facts": facts(scores, ranked, len(failures), asked),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..benchmarking.configuration import Configuration
 from ..benchmarking.measures import RMSE, Measure
 from ..benchmarking.protocols import STANDARD
 from ..benchmarking.ranking import Place, Ranking
@@ -41,7 +42,7 @@ SMALL = 1.0
 
 def draw(
     results: Results,
-    config: Mapping[str, Any],
+    config: Configuration,
     scores: Scores,
     ranked: Sequence[Ranking],
     album: Album,
@@ -68,7 +69,7 @@ def draw(
     return drawn
 
 
-def _courses(config: Mapping[str, Any], scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
+def _courses(config: Configuration, scores: Scores, album: Album) -> Iterator[dict[str, Any]]:
     """Per ratio, a row per site of the measures against the date."""
     for ratio in scores.ratios:
         measures = leading(scores.headline(ratio))
@@ -79,7 +80,7 @@ def _courses(config: Mapping[str, Any], scores: Scores, album: Album) -> Iterato
             if not held.size:
                 continue
             dates = scores.pairs["date"].to_numpy(str)[held].astype("datetime64[D]")
-            guides = np.array((config["sites"].get(site) or {}).get("guides") or [], "datetime64[D]")
+            guides = np.array(config.site(site).guides, "datetime64[D]")
             name = f"{site} {ratio_name(ratio)}"
             courses = [Course(name, m, dates, scores.get(m)[held], guides) for m in measures]
             rows.append(courses)

@@ -6,12 +6,13 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ..benchmarking.configuration import PlannedTarget
 from ..benchmarking.protocols import STANDARD
 from ..benchmarking.results import Results, Unit
 from ..core.arrays import ByteArray, FloatArray
@@ -125,11 +126,11 @@ def views(
     notes
         What to write below a prediction, by date and method.
     """
-    about = results.config["sites"][site]
+    about = results.config.site(site)
     truth, low = results.sample(site, "reference"), results.sample(site, target, "target")
     if truth is None or low is None:
         return None
-    entry = about["targets"][target]
+    entry = about.targets[target]
     for date, reference in _clearest(truth, low, entry):
         units = [Unit(site, target, date, STANDARD, m) for m in methods]
         found = {u.method: image for u in units if (image := results.prediction(u)) is not None}
@@ -156,18 +157,16 @@ def views(
         ]
         weights = tuple(w for m, image in found.items() if (w := _weights(m, image, date)) is not None)
         shape, window = geobox(answer).shape, busiest(answer, ZOOM)
-        ratio = float(entry["ratio"])
-        return Views(site, target, ratio, date, (shape[0], shape[1]), window, tuple(panels), end, weights)
+        return Views(site, target, entry.ratio, date, (shape[0], shape[1]), window, tuple(panels), end, weights)
     return None
 
 
-def _clearest(truth: xr.Dataset, low: xr.Dataset, entry: Mapping[str, Any]) -> list[tuple[str, int]]:
+def _clearest(truth: xr.Dataset, low: xr.Dataset, entry: PlannedTarget) -> list[tuple[str, int]]:
     """Predicted dates with the position of their reference, those first of which most is seen in both images."""
     days = [str(t)[:10] for t in truth["time"].values]
-    partner = entry.get("references") or {d: d for d in entry["dates"]}
     found = []
-    for date, answer in partner.items():
-        if answer in days:
+    for date in entry.dates:
+        if (answer := entry.reference_of(date)) in days:
             place = days.index(answer)
             clear = float(truth["valid"].values[place].mean())
             clear *= float(low["valid"].values[nearest(low, np.datetime64(date))].mean())

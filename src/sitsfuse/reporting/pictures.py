@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..benchmarking.configuration import Configuration
 from ..benchmarking.measures import RMSE
 from ..benchmarking.results import Results
 from ..benchmarking.scores import Scores
@@ -44,7 +45,7 @@ def strata_rows(results: Results, scores: Scores, album: Album) -> Iterator[dict
 
 
 def view_rows(
-    results: Results, config: Mapping[str, Any], scores: Scores, order: Sequence[str], album: Album
+    results: Results, config: Configuration, scores: Scores, order: Sequence[str], album: Album
 ) -> Iterator[dict[str, Any]]:
     """Per ratio and site, what was predicted for a date and how guides weigh in it."""
     rmse = scores.get(RMSE)
@@ -52,7 +53,7 @@ def view_rows(
         for site in scores.sites:
             here = scores.pairs[scores.at(ratio) & (scores.pairs["site"] == site).to_numpy()]
             for target in dict.fromkeys(here["target"]):
-                if target not in ((config["sites"].get(site) or {}).get("targets") or {}):
+                if target not in config.site(site).targets:
                     continue
                 notes = {
                     (str(date), m): f"RMSE {value(RMSE, rmse[place, k])}"

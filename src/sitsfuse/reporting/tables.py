@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import SimpleNamespace as Row
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..benchmarking.configuration import Configuration, PlannedTarget
 from ..benchmarking.measures import EDGES, NDVI, RMSE, Measure
 from ..benchmarking.protocols import STANDARD
 from ..benchmarking.ranking import ALPHA, FEWEST, Ranking
@@ -68,17 +69,17 @@ def ranking_table(held: Ranking) -> dict[str, Any]:
     }
 
 
-def failure_rows(failures: pd.DataFrame, config: Mapping[str, Any]) -> list[Row]:
+def failure_rows(failures: pd.DataFrame, config: Configuration) -> list[Row]:
     """Failures, those of one method and reason together, with where they were."""
     rows = []
     for (method, error), held in failures.groupby(["method", "error"], sort=False):
         places: dict[str, list[str]] = {}
         for entry in held.itertuples():
-            ratio = (config["sites"][entry.site]["targets"].get(entry.target) or {}).get("ratio")
+            target = config.site(str(entry.site)).targets.get(str(entry.target), PlannedTarget())
             name = " ".join(
                 [
                     str(entry.site),
-                    f"×{float(ratio):g}" if ratio else str(entry.target),
+                    f"×{target.ratio:g}" if target.ratio > 0 else str(entry.target),
                     *([str(entry.protocol)] if entry.protocol != STANDARD else []),
                 ]
             )
@@ -196,33 +197,32 @@ def means(scores: Scores) -> tuple[list[str], list[Row], str]:
     return metrics, rows, note
 
 
-def settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def settings(config: Configuration) -> Iterator[tuple[str, str]]:
     """Methods with their options."""
-    for method, options in config["methods"].items():
-        yield str(method), ", ".join(f"{k} = {_option(v)}" for k, v in (options or {}).items()) or MISSING
+    for method, options in config.methods.items():
+        yield str(method), ", ".join(f"{k} = {_option(v)}" for k, v in options.items()) or MISSING
 
 
 def _option(given: Any) -> str:
     return given if isinstance(given, str) and given else json.dumps(given, ensure_ascii=False, default=str)
 
 
-def site_rows(scores: Scores, config: Mapping[str, Any]) -> list[Row]:
+def site_rows(scores: Scores, config: Configuration) -> list[Row]:
     """The sites as they were used."""
     rows = []
     for site in scores.sites:
-        about = config["sites"].get(site) or {}
-        guides = sorted(str(d) for d in about.get("guides") or [])
+        about = config.site(site)
+        guides = sorted(about.guides)
         gaps = np.diff(np.array(guides, "datetime64[D]")).astype(int)
         held = scores.pairs[scores.pairs["site"] == site]
-        shape = about.get("shape") or []
         rows.append(
             Row(
                 name=site,
-                title=about.get("title") or "",
-                landscape=about.get("landscape") or "",
-                location=about.get("location") or "",
-                bands=", ".join(about.get("bands") or []),
-                size=f"{number(shape[0])} × {number(shape[1])}" if len(shape) == 2 else MISSING,
+                title=about.title,
+                landscape=about.landscape,
+                location=about.location,
+                bands=", ".join(about.bands),
+                size=" × ".join(number(n) for n in about.shape) or MISSING,
                 guides=len(guides),
                 revisit=float(np.median(gaps)) if gaps.size else None,
                 dates=int(held["date"].nunique()),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..benchmarking.configuration import Configuration
 from ..benchmarking.duels import Duel, chance_text
 from ..benchmarking.measures import EDGES, NDVI, RMSE, Measure
 from ..benchmarking.protocols import STANDARD
@@ -42,13 +42,13 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def opening(scores: Scores, config: Mapping[str, Any]) -> str:
+def opening(scores: Scores, config: Configuration) -> str:
     """What was run, in a sentence."""
     ratios = listed([ratio_name(r) for r in scores.ratios])
     sites = counted(len(scores.sites), "site")
     made = int(np.isfinite(scores.values).any(axis=-1).sum())
     text = f"{counted(len(scores.methods), 'method')} made {counted(made, 'prediction')} of {sites} at {ratios}"
-    days = finite(config.get("max_days"))
+    days = finite(config.max_days)
     text += (
         f", each compared with a sharp image taken within {number(days)} day{'' if days == 1 else 's'}" if days else ""
     )
@@ -58,11 +58,10 @@ def opening(scores: Scores, config: Mapping[str, Any]) -> str:
     return text + (f", also under {listed(others)}." if others else ".")
 
 
-def _same_day(scores: Scores, config: Mapping[str, Any]) -> int:
+def _same_day(scores: Scores, config: Configuration) -> int:
     """How many guides of sites are of a day that is predicted."""
     held = scores.pairs.groupby("site")["date"].agg(set)
-    sites = config["sites"]
-    return sum(len(days & set(map(str, (sites.get(site) or {}).get("guides") or []))) for site, days in held.items())
+    return sum(len(days & set(config.site(str(site)).guides)) for site, days in held.items())
 
 
 def leading(measures: Sequence[Measure]) -> list[Measure]:

@@ -7,9 +7,9 @@ pixels.
 
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..benchmarking import run_missing
-from ..benchmarking.plan import describe, merged, survey, taken
+from ..benchmarking import carry_out
+from ..benchmarking.configuration import Configuration, PlannedStudy
+from ..benchmarking.plan import chosen, merged, simulated, survey, taken
 from ..benchmarking.protocols import STANDARD, Protocol, withhold
 from ..benchmarking.results import Results, Unit
 from ..benchmarking.windows import opened
 from ..core.site import group
 from ..errors import InputError
 from ..fusion.fuse import TILE
-from ..runtime.files import read_json
 from ..runtime.progress import Progress, silent
-from ..version import __version__
 from .disturbances import VARIANTS, Disturbance
-from .sites import RATIO, RATIOS, SCALE, SCALES, derived, simulated
+from .sites import RATIO, RATIOS, SCALE, SCALES, check_simulated, derived, simulate_for
 
 STUDIES = ("revisit", "registration", RATIO, "radiometry", "clouds", SCALE, "noise")
 """What can be studied."""
@@ -102,45 +101,33 @@ def study(
     if kind not in STUDIES:
         raise InputError("study", f"{kind!r} is unknown", f"choose among {', '.join(STUDIES)}")
     results = Results(Path(out))
-    chosen = {name: describe(name, (options or {}).get(name)) for name in methods or METHODS}
-    if strange := set(options or {}) - set(chosen):
-        raise InputError(f"option of {min(strange)!r}", "is of no method of this run", f"choose {', '.join(chosen)}")
+    with_options = chosen(methods or METHODS, options)
     used = _variants(kind, variants)
     paths = [Path(s) for s in sites if Path(s).exists()]
     with taken(results, paths, overwrite, kind):
-        before = read_json(results.path / "benchmark.json").get("study", {})
         names = [str(s).lower() for s in sites if not Path(s).exists()] or ([] if sites else list(DEFAULT_SITES))
-        simulations = simulated(results.path, kind, names, size, report) if names else []
-        about: dict[str, Any] = {"kind": kind, "seeds": seeds, "bases": {}, "levels": {}}
+        check_simulated(names)
+        make = functools.partial(simulate_for, kind, size)
+        simulations = simulated(results.path, names, size, make, report) if names else []
+        asked: tuple[str, ...] = (STANDARD,)
         if kind in (RATIO, SCALE):
             tried = tuple(levels or (RATIOS if kind == RATIO else SCALES))
             copied = paths if kind == RATIO else [*paths, *simulations]
             made = derived(kind, copied, tried, results.path, report)
-            about["bases"] = {p.name.removesuffix(".zarr"): list(of) for p, of in made.items()}
-            about["levels"] = {kind: list(tried)}
+            bases = {p.name.removesuffix(".zarr"): of for p, of in made.items()}
+            about = PlannedStudy(kind, seeds, bases, {kind: tried})
             held = [*made, *(simulations if kind == RATIO else [])]
-            asked = [STANDARD]
         else:
             held = [*paths, *simulations]
             shortest = max((_revisit(p) for p in held), default=0.0) if kind == "revisit" else 0.0
-            about["levels"] = {v: _levels(v, levels, shortest) for v in used}
-            asked = [str(d) for v in used for d in _disturbances(v, about["levels"][v], seeds)]
-        config = {
-            "version": __version__,
-            "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "max_days": max_days,
-            "tile": tile,
-            # Of hundreds of disturbances no images are kept to be looked at.
-            "sites": {n: s | {"shown": []} for n, s in survey(held, None, [], max_dates, max_days).items()},
-            "methods": chosen,
-            "protocols": asked,
-        }
-        config = merged(results, config) | {"study": _joined(before, about)}
-        results.configure(config)
-        run_missing(results, config, report, jobs=jobs, see=seen)
-        table = results.collect()
-        table.attrs["failures"] = len(results.failures())
-        return table
+            about = PlannedStudy(kind, seeds, levels={v: _levels(v, levels, shortest) for v in used})
+            asked = tuple(str(d) for v in used for d in _disturbances(v, about.levels[v], seeds))
+        before = results.earlier()
+        # Of hundreds of disturbances no images are kept to be looked at.
+        planned = {n: replace(s, shown=()) for n, s in survey(held, None, [], max_dates, max_days).items()}
+        config = merged(results, Configuration(max_days, tile, planned, with_options, asked))
+        config = replace(config, study=_joined(before.study if before else None, about))
+        return carry_out(results, config, report, jobs=jobs, see=seen)
 
 
 def seen(path: str, unit: Unit, date: np.datetime64, answer: np.datetime64) -> xr.DataTree:
@@ -156,18 +143,14 @@ def _disturbed(path: str, target: str, text: str) -> xr.DataTree:
     return Disturbance.parse(text)(opened(path, target))
 
 
-def _joined(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(before: PlannedStudy | None, now: PlannedStudy) -> PlannedStudy:
     """What a study holds after another run over it, of more sites, levels, variants or seeds."""
-    if not before:
-        return dict(now)
-    names = dict.fromkeys([*before["levels"], *now["levels"]])
-    levels = {n: [*before["levels"].get(n, []), *now["levels"].get(n, [])] for n in names}
-    return {
-        "kind": now["kind"],
-        "seeds": max(before["seeds"], now["seeds"]),
-        "bases": {**before["bases"], **now["bases"]},
-        "levels": {n: sorted(set(held), key=functools.partial(_apart, held[0])) for n, held in levels.items()},
-    }
+    if before is None:
+        return now
+    names = dict.fromkeys([*before.levels, *now.levels])
+    levels = {n: [*before.levels.get(n, ()), *now.levels.get(n, ())] for n in names}
+    apart = {n: tuple(sorted(set(held), key=functools.partial(_apart, held[0]))) for n, held in levels.items()}
+    return PlannedStudy(now.kind, max(before.seeds, now.seeds), {**before.bases, **now.bases}, apart)
 
 
 def _apart(base: float, level: float) -> float:
@@ -183,13 +166,13 @@ def _variants(kind: str, wanted: Sequence[str] | None) -> list[str]:
     return list(wanted or known)
 
 
-def _levels(variant: str, wanted: Sequence[float] | None, shortest: float) -> list[float]:
+def _levels(variant: str, wanted: Sequence[float] | None, shortest: float) -> tuple[float, ...]:
     """Levels to try: the base, then those asked for; no revisit that guides do not allow."""
     known = VARIANTS[variant]
     found = sorted({known.base, *(wanted or known.levels)}, key=lambda level: abs(level - known.base))
     if known.study == "revisit" and known.base > 0:
         found = [level for level in found if level >= NATIVE * shortest] or [known.levels[-1]]
-    return [float(level) for level in found]
+    return tuple(float(level) for level in found)
 
 
 def _disturbances(variant: str, levels: Sequence[float], seeds: int) -> list[Disturbance]:

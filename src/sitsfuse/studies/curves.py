@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..benchmarking.claims import ONE_SERIES
+from ..benchmarking.configuration import PlannedStudy
 from ..benchmarking.measures import EDGES, NDVI, RMSE, Measure
 from ..benchmarking.ranking import FEWEST
 from ..core.arrays import F64Array
@@ -70,7 +70,7 @@ class Verdict:
     """Largest level tried."""
 
 
-def observations(table: pd.DataFrame, about: Mapping[str, Any], measures: Sequence[Measure]) -> pd.DataFrame:
+def observations(table: pd.DataFrame, about: PlannedStudy, measures: Sequence[Measure]) -> pd.DataFrame:
     """The table of a study with a row per prediction and measure.
 
     Returns
@@ -84,11 +84,10 @@ def observations(table: pd.DataFrame, about: Mapping[str, Any], measures: Sequen
         rows = table[(table["metric"] == metric) & (table["band"] == band) & (table["stratum"] == stratum)]
         parts.append(rows.assign(measure=measure.label))
     found = pd.concat(parts, ignore_index=True) if parts else table.iloc[:0].assign(measure="")
-    kind = about["kind"]
-    if kind == RATIO:
+    if about.kind == RATIO:
         found = found.assign(variant=RATIO, level=found["ratio"].round(2), seed=0, target="")
-    elif kind == SCALE:
-        bases = found["site"].map(about["bases"])
+    elif about.kind == SCALE:
+        bases = found["site"].map(about.bases)
         found = found.assign(variant=SCALE, level=bases.str[1].astype(float), seed=0, site=bases.str[0])
     else:
         told = {text: Disturbance.parse(text) for text in found["protocol"].unique()}
@@ -98,14 +97,14 @@ def observations(table: pd.DataFrame, about: Mapping[str, Any], measures: Sequen
     return found[["variant", "level", "seed", "site", "target", "date", "method", "measure", "value"]]
 
 
-def curves(found: pd.DataFrame, about: Mapping[str, Any], measures: Sequence[Measure]) -> Iterator[Curve]:
+def curves(found: pd.DataFrame, about: PlannedStudy, measures: Sequence[Measure]) -> Iterator[Curve]:
     """Every variant, measure and method of :func:`observations`."""
     names = {m.label: m for m in measures}
     for (variant, label, method), rows in found.groupby(["variant", "measure", "method"], sort=False):
-        levels = np.array([v for v in about["levels"][variant] if v in set(rows["level"])], float)
+        levels = np.array([v for v in about.levels[str(variant)] if v in set(rows["level"])], float)
         key = ["site", "target", "date"]
         wide = rows.pivot_table(index=[*key, "seed"], columns="level", values="value").reindex(columns=levels)
-        if about["kind"] not in (RATIO, SCALE):
+        if about.kind not in (RATIO, SCALE):
             wide = _with_base(wide, float(levels[0]))
         wide = wide.dropna()
         if wide.empty or len(levels) < 2:

@@ -11,13 +11,11 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from ..benchmarking.plan import SIMULATED_SITES
 from ..core.series import geobox
 from ..core.site import group
 from ..errors import InputError
 from ..operators.series import degrade
 from ..readers import open_site, series_names
-from ..runtime.files import read_json, write_json
 from ..runtime.progress import Progress
 from ..simulator.sites import SITES, simulate_site
 from ..writers import write_site
@@ -42,32 +40,15 @@ CLEAN: Mapping[str, Mapping[str, Any]] = {
 """Options of the simulation that take out what a study adds, by study."""
 
 
-def simulated(folder: Path, kind: str, names: Sequence[str], size: int, report: Progress) -> list[Path]:
-    """Simulated sites for a study, written where they are not yet.
-
-    Raises
-    ------
-    InputError
-        If a site is unknown, or the folder holds sites of another size.
-    """
+def check_simulated(names: Sequence[str]) -> None:
+    """Raise :class:`InputError` if one of these is not among the simulated sites."""
     for name in names:
         if name not in SITES:
             raise InputError(f"site {name!r}", "is not among the simulated sites", f"choose among {', '.join(SITES)}")
-    marker = folder / SIMULATED_SITES
-    there = read_json(marker).get("size", size)
-    if there != size:
-        raise InputError(folder, f"holds sites of {there} pixels", f"give `size={there}`, or `overwrite`")
-    write_json(marker, {"size": size})
-    paths = [marker.parent / f"{name}.zarr" for name in names]
-    for k, (name, path) in enumerate(zip(names, paths, strict=True)):
-        report("simulate", k, len(paths))
-        if not path.is_dir():
-            write_site(_simulated(name, kind, size), path)
-    report("simulate", len(paths), len(paths))
-    return paths
 
 
-def _simulated(name: str, kind: str, size: int) -> xr.DataTree:
+def simulate_for(kind: str, size: int, name: str) -> xr.DataTree:
+    """A simulated site without what a study adds."""
     changes: dict[str, Any] = dict(CLEAN[kind])
     ratios = RATIOS if kind == RATIO else (5.0,)
     if kind == "revisit":

@@ -23,7 +23,7 @@ from ...core.loading import read
 from ...core.series import mtf
 from ...core.site import group, pair_of
 from ...core.timeline import temporal_weights
-from ...operators.coarse import Coarse, hr_window, lr_windows, spread
+from ...operators.coarse import Coarse, hr_window, lr_windows, sampled
 from ...operators.residual import correct
 from ...operators.updown import up_mask
 from .disagreement import FAR, KINDS, SHRINK, Disagreement, biases
@@ -124,7 +124,7 @@ def learn(site: xr.DataTree) -> Anchor:
     """
     pair, bands = pair_of(site), group(site, "guide").sizes["band"]
     windows = lr_windows(pair, SIDE)
-    sample = [windows[i] for i in spread(windows, SAMPLED)]
+    sample = [windows[i] for i in sampled(windows, SAMPLED)]
     parts = [Coarse.read(site, w) for w in sample]
     found = Disagreement.of(_stacked(parts))
     noise = found.noise()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ...benchmarking.configuration import Configuration, PlannedStudy
 from ...benchmarking.measures import EDGES, NDVI, RMSE, Measure
 from ...benchmarking.ranking import FEWEST
 from ...benchmarking.results import Results
 from ...drawing.html import write_page
 from ...drawing.text import counted, number
+from ...errors import InputError
 from ...runtime.files import replacing
 from ...runtime.progress import Progress
 from ...studies.curves import LIMITS, Curve, Verdict, competitive, curves, label_of, observations, verdict
@@ -40,28 +42,30 @@ NAMES = {
 def study_report(found: Results, page: Path, report: Progress) -> Path:
     """Write the page of a study, ``curves.csv`` and ``verdicts.csv`` and the figures beside it; see :func:`report`."""
     config, table = found.config, found.table()
-    about = config["study"]
+    about = config.study
+    if about is None:
+        raise InputError(found.path, "holds no study", "give the output of `sitsfuse study`")
     report("curves", 0, 1)
     measures = [m for m in (NDVI, RMSE, EDGES) if _there(table, m)] or _others(table)
     every = list(curves(observations(table, about, measures), about, measures))
     told = [v for c in every if c.variant != RATIO and (v := verdict(c)) is not None]
     told += [v for v in (competitive(every),) if v is not None]
     report("curves", 1, 1)
-    methods = [m for m in config["methods"] if any(c.method == m for c in every)]
+    methods = [m for m in config.methods if any(c.method == m for c in every)]
     album = Album(page.with_name(f"{page.stem}_figures"), styles(methods))
     panels = []
-    for k, variant in enumerate(about["levels"]):
-        report("figures", k, len(about["levels"]))
+    for k, variant in enumerate(about.levels):
+        report("figures", k, len(about.levels))
         panels.append(_panel(variant, every, told, measures, album))
-    report("figures", len(about["levels"]), len(about["levels"]))
+    report("figures", len(about.levels), len(about.levels))
     _write(page.with_name("curves.csv"), _numbers(every))
     _write(page.with_name("verdicts.csv"), pd.DataFrame([_plain(v) for v in told]))
     failures = found.failures()
     context = {
         "theme": PALETTE,
-        "question": NAMES[about["kind"]],
-        "kind": about["kind"],
-        "opening": _opening(config, every),
+        "question": NAMES[about.kind],
+        "kind": about.kind,
+        "opening": _opening(config, about, every),
         "findings": _findings(told),
         "few": f"With fewer than {FEWEST} independent scenes there are no intervals." if _few(every) else "",
         "methods": methods,
@@ -74,8 +78,8 @@ def study_report(found: Results, page: Path, report: Progress) -> Path:
         "failures": failure_rows(failures, config),
         "failed": len(failures),
         "settings": list(settings(config)),
-        "made": str(config.get("made", "")),
-        "version": str(config.get("version", "")),
+        "made": config.made,
+        "version": config.version,
     }
     write_page(page, __package__.rpartition(".")[0], TEMPLATE, context)
     return page
@@ -117,13 +121,12 @@ def _panel(
     return {"variant": variant, "about": about, "figures": figures}
 
 
-def _opening(config: Mapping[str, Any], every: Sequence[Curve]) -> str:
-    about = config["study"]
-    sites = len({about["bases"].get(name, [name])[0] for name in config["sites"]})
+def _opening(config: Configuration, about: PlannedStudy, every: Sequence[Curve]) -> str:
+    sites = len({about.bases.get(name, (name, 0.0))[0] for name in config.sites})
     scenes = max((c.scenes for c in every), default=0)
-    seeds = f", what is random drawn {counted(about['seeds'], 'time')}" if about["kind"] not in (RATIO, SCALE) else ""
+    seeds = f", what is random drawn {counted(about.seeds, 'time')}" if about.kind not in (RATIO, SCALE) else ""
     return (
-        f"{counted(len(config['methods']), 'method')} on {counted(sites, 'site')}{seeds}; "
+        f"{counted(len(config.methods), 'method')} on {counted(sites, 'site')}{seeds}; "
         f"{counted(scenes, 'independent scene')} at every level. All levels are judged by the same undisturbed "
         "references on the same pixels."
     )

@@ -7,12 +7,13 @@ which is kept once. At the same size that halves what compression takes away, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ...benchmarking.configuration import Configuration
 from ...benchmarking.protocols import STANDARD
 from ...benchmarking.results import Results
 from ...core.arrays import FloatArray
@@ -67,9 +68,9 @@ def viewer(results: Results, table: pd.DataFrame, budget: int = 11_000_000) -> d
         If Pillow is missing.
     """
     config = results.config
-    ordered = ranked(table, list(config["methods"]))
+    ordered = ranked(table, list(config.methods))
     side = _side(config, budget)
-    read = (read_scene(results, site, ordered, side) for site in config["sites"])
+    read = (read_scene(results, site, ordered, side) for site in config.sites)
     scenes = [scene for scene in read if scene is not None and scene.targets]
     drawn = [m for m in ordered if any(m in t.predicted for s in scenes for t in s.targets)]
     drawing, pictures = styles(ordered), Pictures()
@@ -101,14 +102,14 @@ def ranked(table: pd.DataFrame, methods: Sequence[str]) -> list[str]:
     return sorted(methods, key=lambda m: means.get(m, np.inf))
 
 
-def _side(config: Mapping[str, Any], budget: int) -> int:
+def _side(config: Configuration, budget: int) -> int:
     """How many positions along a side the series can afford."""
     values = 0
-    for about in config["sites"].values():
-        shown = len(about["shown"])
-        dates = len(about["guides"]) + shown
-        dates += sum(len(t["lr_dates"]) + len(config["methods"]) * shown for t in about["targets"].values())
-        values += dates * min(len(about["bands"]), STORED)
+    for about in config.sites.values():
+        shown = len(about.shown)
+        dates = len(about.guides) + shown
+        dates += sum(len(t.lr_dates) + len(config.methods) * shown for t in about.targets.values())
+        values += dates * min(len(about.bands), STORED)
     return next((s for s in SIDES if values * s**2 * DEFLATED * AS_TEXT <= SERIES_SHARE * budget), SIDES[-1])
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ...benchmarking.configuration import PlannedSite
 from ...benchmarking.protocols import STANDARD
 from ...benchmarking.results import Results, Unit
 from ...core.arrays import BoolArray, FloatArray
@@ -48,13 +48,13 @@ Samples = Mapping[str, Mapping[tuple[str, str], Sample]]
 
 
 def predictions_of(
-    results: Results, site: str, about: Mapping[str, Any], methods: Sequence[str], bands: list[str]
+    results: Results, site: str, about: PlannedSite, methods: Sequence[str], bands: list[str]
 ) -> tuple[Samples, xr.Dataset | None]:
     """The predictions of a site, and one of them for its grid."""
-    found: dict[str, dict[tuple[str, str], Sample]] = {target: {} for target in about["targets"]}
+    found: dict[str, dict[tuple[str, str], Sample]] = {target: {} for target in about.targets}
     grid = None
     for target, held in found.items():
-        for date in about["shown"]:
+        for date in about.shown:
             for method in methods:
                 sample = results.prediction(Unit(site, target, date, STANDARD, method))
                 if sample is not None:

@@ -130,8 +130,8 @@ def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -
         None if there is no prediction to be seen.
     """
     config = results.config
-    about = config["sites"][site]
-    bands, dates = stored_bands(about["bands"]), [str(d) for d in about["shown"]]
+    about = config.site(site)
+    bands, dates = stored_bands(about.bands), list(about.shown)
     reference, guide = results.sample(site, "reference"), results.sample(site, "guide")
     samples, grid = predictions_of(results, site, about, methods, bands)
     like = next((s for s in (reference, guide, grid) if s is not None), None)
@@ -142,19 +142,19 @@ def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -
     bases = {d: _base(truths.get(d), _of_date(samples, d), len(bands), shape) for d in dates}
     near = sorted({g for d in dates for g in neighbours(d, list(guides)) if g})
     code, stretch = codes_of(list(truths.values()) or list(bases.values()), [guides[g] for g in near])
-    lr = {target: results.sample(site, target, "target") for target in about["targets"]}
+    lr = {target: results.sample(site, target, "target") for target in about.targets}
 
     at = positions(shape, side)
     series = {name: take(s, bands, like, at) for name, s in {"": guide, **lr}.items() if s is not None}
     truth = np.stack([values_at(image, at) for image in bases.values()])
     reader = _Reader(
         bands, methods, like, bases, code, scale_of(samples, bases, len(bands)), sigma_end(samples), at,
-        Span.of([truth, *series.values()]), float(config.get("max_days", 1.0)),
+        Span.of([truth, *series.values()]), config.max_days,
     )  # fmt: skip
     observed = [series[""], truth] if "" in series else [truth]
     return Scene(
         name=site,
-        title=printable(str(about.get("title") or site)),
+        title=printable(about.title or site),
         bands=bands,
         shape=shape,
         dates=dates,
@@ -173,9 +173,9 @@ def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -
         span=reader.span,
         observed=np.concatenate([reader.span(part) for part in observed]),
         targets=[
-            reader.target(name, float(entry["ratio"]), samples[name], lr[name], series.get(name))
+            reader.target(name, entry.ratio, samples[name], lr[name], series.get(name))
             # As on the page: the largest ratio leads.
-            for name, entry in sorted(about["targets"].items(), key=lambda held: -float(held[1]["ratio"]))
+            for name, entry in sorted(about.targets.items(), key=lambda held: -held[1].ratio)
             if samples[name]
         ],
     )  # fmt: skip
