@@ -125,7 +125,7 @@ def stages():
     from sitsfuse.metrics.measure import _filled
     from sitsfuse.metrics.strata import gradient
     from sitsfuse.metrics.sums import BOUNDS
-    from sitsfuse.operators.series import degrade, upsample
+    from sitsfuse.operators.series import degrade
 
     prediction, reference, target = (s.isel(time=0).compute() for s in images(CHUNK))
     p, r, sigma = prediction["reflectance"].values, reference["reflectance"].values, prediction["uncertainty"].values
@@ -139,7 +139,6 @@ def stages():
     quantiles.add(np.zeros(metrics.EXACT + 1))
     part = np.stack([p, r, p])[..., :SIDE, :SIDE]
     lazy = prediction.expand_dims("time").chunk(y=CHUNK, x=CHUNK)
-    coarse = target.expand_dims("time")
     n, area = len(BANDS), CHUNK**2
     work = {
         "gradient for the strata": (lambda: gradient(r, ok), area * n),
@@ -160,7 +159,6 @@ def stages():
         "spectral angle": (lambda: metrics.spectral_angles(p, r, masks, strata), area * n),
         "spectra": (lambda: amplitudes(part), part.size / 3),
         "degradation": (lambda: degrade(lazy, geobox(target)).compute(scheduler="synchronous"), area * n),
-        "interpolation": (lambda: upsample(coarse, geobox(prediction)), area * n),
     }
     print(json.dumps({name: cost(f) / pixels * 1e9 for name, (f, pixels) in work.items()}))
 

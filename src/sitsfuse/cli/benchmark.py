@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from . import options as shared
+from .options import RUN_SPEED, Again, Quiet, ResultsFolder
 from .parsing import names, pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-_WHAT, _SPEED = "What is compared", "Speed and output"
+_WHAT = "What is compared"
 
 
 def benchmark(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results; run again to resume.")],
+    out: ResultsFolder,
     sites: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -45,14 +47,8 @@ def benchmark(
             rich_help_panel=_WHAT,
         ),
     ] = "standard",
-    max_dates: Annotated[
-        int | None,
-        typer.Option(help="Predict at most so many dates per site, spread evenly.", min=1, rich_help_panel=_WHAT),
-    ] = None,
-    max_days: Annotated[
-        float,
-        typer.Option(help="Longest gap between an LR image and its reference, in days.", min=0, rich_help_panel=_WHAT),
-    ] = 1.0,
+    max_dates: Annotated[int | None, shared.max_dates(_WHAT)] = None,
+    max_days: Annotated[float, shared.max_days(_WHAT)] = 1.0,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="An option of a method: ddi.window=51. May be repeated.", rich_help_panel=_WHAT),
@@ -62,10 +58,10 @@ def benchmark(
         typer.Option(help="Side of the simulated sites, in HR pixels. Default: 240.", rich_help_panel=_WHAT),
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the predicted images, as GeoTIFFs.", rich_help_panel=_SPEED)
+        bool, typer.Option("--keep", help="Keep the predicted images, as GeoTIFFs.", rich_help_panel=RUN_SPEED)
     ] = False,
     tile: Annotated[
-        int, typer.Option(help="Side of a tile, in HR pixels: it bounds the memory.", min=16, rich_help_panel=_SPEED)
+        int, typer.Option(help="Side of a tile, in HR pixels: it bounds the memory.", min=16, rich_help_panel=RUN_SPEED)
     ] = 1024,
     jobs: Annotated[
         int | None,
@@ -73,13 +69,11 @@ def benchmark(
             help="Predictions at a time, each a process with its share of the cores. Default: as many as cores. For "
             "large scenes fewer, to save memory; 0: in this process.",
             min=0,
-            rich_help_panel=_SPEED,
+            rich_help_panel=RUN_SPEED,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew where results are there.", rich_help_panel=_SPEED)
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    overwrite: Again = False,
+    quiet: Quiet = False,
 ) -> None:
     """Predict and judge every date with every method: one table for all, and what `sitsfuse report` draws.
 
@@ -131,7 +125,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Page to write. Default: report.html in RESULTS.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make the page of a benchmark or a study: one HTML file that needs no network, and its figures as PNG and SVG.
 

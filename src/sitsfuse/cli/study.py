@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import InputError
+from . import options as shared
+from .options import RUN_SPEED, Again, Quiet, ResultsFolder
 from .parsing import names, numbers
 
-_WHAT, _SPEED = "What is studied", "Speed and output"
+_WHAT = "What is studied"
 
 
 def study(
@@ -22,7 +23,7 @@ def study(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results; run again to resume.")],
+    out: ResultsFolder,
     sites: Annotated[
         list[str] | None,
         typer.Argument(
@@ -48,24 +49,17 @@ def study(
     seeds: Annotated[
         int, typer.Option(help="How many times what is random is drawn.", min=1, rich_help_panel=_WHAT)
     ] = 3,
-    max_dates: Annotated[
-        int, typer.Option(help="Predict at most so many dates per site, spread evenly.", min=1, rich_help_panel=_WHAT)
-    ] = 4,
-    max_days: Annotated[
-        float,
-        typer.Option(help="Longest gap between an LR image and its reference, in days.", min=0, rich_help_panel=_WHAT),
-    ] = 1.0,
+    max_dates: Annotated[int, shared.max_dates(_WHAT)] = 4,
+    max_days: Annotated[float, shared.max_days(_WHAT)] = 1.0,
     size: Annotated[
         int, typer.Option(help="Side of the simulated sites, in HR pixels.", min=40, rich_help_panel=_WHAT)
     ] = 100,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Predictions at a time. Default: as many as cores.", min=0, rich_help_panel=_SPEED),
+        typer.Option(help="Predictions at a time. Default: as many as cores.", min=0, rich_help_panel=RUN_SPEED),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start anew where results are there.", rich_help_panel=_SPEED)
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    overwrite: Again = False,
+    quiet: Quiet = False,
 ) -> None:
     """Disturb sites in one way, more and more, and tell from which level on methods suffer.
 

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import InputError
 from .naming import Command
+from .options import Quiet
 from .parsing import pairs
 from .settings import configured
 
@@ -72,7 +73,7 @@ def carn(
     name: Annotated[str | None, typer.Option(help="Name of the model. Default: that of the folder.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the model, for its card.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a model is there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train CARN, for `sitsfuse fuse --method carn --model MODEL`.
 

@@ -1,4 +1,4 @@
-"""Whole series from one grid to another: the operators of `updown`, eager on NumPy and lazy on dask.
+"""Whole series degraded to another grid: ↓ of `updown`, eager on NumPy and lazy on dask.
 
 A lazy result is cut into chunks; each is computed from the window of the input that its rows of the operators'
 matrices refer to. Those matrices are cut out of the whole grids' ones, never made anew, so that lazy and eager
@@ -14,7 +14,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from dask.base import is_dask_collection
 from odc.geo.geobox import GeoBox
@@ -24,8 +23,8 @@ from ..core.arrays import BoolArray, FloatArray
 from ..core.grid import GridPair
 from ..core.series import DEFAULT_MTF, geobox, make_series
 from ..errors import InputError
-from .matrices import FILL_RADIUS, down_matrix, nearest_index, separable, up_matrix
-from .updown import MIN_FOOTPRINT, down_by, fill
+from .matrices import down_matrix
+from .updown import MIN_FOOTPRINT, down_by
 
 CHUNK = 1024
 """Largest side of a chunk of a lazy result, in HR pixels."""
@@ -85,48 +84,6 @@ def degrade(
     return _rebuilt(series, *_lazy(series, box, part, max(1, int(CHUNK / pair.ratio))), box, mtf=mtfs)
 
 
-def upsample(series: xr.Dataset, box: GeoBox) -> xr.Dataset:
-    """Interpolate an LR series to an HR grid (↑), bicubic.
-
-    Parameters
-    ----------
-    series
-        The LR series, lazy or not.
-    box
-        The HR grid.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``reflectance`` and ``valid`` on the HR grid, lazy if ``series`` is. Other variables on the LR grid are left
-        behind.
-
-    Raises
-    ------
-    InputError
-        If the two grids do not fit together.
-    """
-    pair = GridPair(box, geobox(series))
-    whole_y, whole_x = up_matrix(pair.y), up_matrix(pair.x)
-    index_y, index_x = nearest_index(pair.y), nearest_index(pair.x)
-    if not is_dask_collection(series):
-        result = _Upsample(whole_y, whole_x, index_y, index_x)
-        return _rebuilt(series, *result(series["reflectance"].values, series["valid"].values), box)
-
-    def part(rows: slice, cols: slice) -> tuple[_Upsample, slice, slice]:
-        y, x = whole_y[rows], whole_x[cols]
-        # What fills invalid pixels lies further out than what ↑ itself reads.
-        y0, x0 = _used([y], FILL_RADIUS), _used([x], FILL_RADIUS)
-        return (
-            _Upsample(y[:, y0], x[:, x0], _shifted(index_y[rows], y0.start), _shifted(index_x[cols], x0.start)),
-            y0,
-            x0,
-        )
-
-    series = _one_chunk_of_bands(series)
-    return _rebuilt(series, *_lazy(series, box, part, CHUNK), box)
-
-
 @dataclass(frozen=True)
 class _Degrade:
     """↓ of one window."""
@@ -139,28 +96,8 @@ class _Degrade:
         return down_by(self.operators, values, valid, self.mtfs, self.min_footprint)
 
 
-@dataclass(frozen=True)
-class _Upsample:
-    """↑ of one window."""
-
-    rows: sparse.csr_array
-    cols: sparse.csr_array
-    index_rows: npt.NDArray[np.intp]
-    index_cols: npt.NDArray[np.intp]
-
-    def __call__(self, values: FloatArray, valid: BoolArray) -> tuple[FloatArray, BoolArray]:
-        out = separable(fill(values, valid), self.rows, self.cols).astype(np.float32, copy=False)
-        inside = (self.index_rows >= 0)[:, None] & (self.index_cols >= 0)[None, :]
-        ok = valid[..., self.index_rows[:, None], self.index_cols[None, :]] & inside
-        out[~np.broadcast_to(ok[..., None, :, :], out.shape)] = np.nan
-        return out, ok
-
-
-Window = _Degrade | _Upsample
-
-
 def _lazy(
-    series: xr.Dataset, box: GeoBox, part: Callable[[slice, slice], tuple[Window, slice, slice]], side: int
+    series: xr.Dataset, box: GeoBox, part: Callable[[slice, slice], tuple[_Degrade, slice, slice]], side: int
 ) -> tuple[Any, Any]:
     """Values and mask as dask arrays: one task per ``side`` x ``side`` pixels of the result and time chunk."""
     values, valid = series["reflectance"].data, series["valid"].data
@@ -184,7 +121,7 @@ def _one_chunk_of_bands(series: xr.Dataset) -> xr.Dataset:
     return lazy.unify_chunks().chunk(band=-1)
 
 
-def _mapped(window: Window, values: Any, valid: Any, shape: tuple[int, int]) -> Any:
+def _mapped(window: _Degrade, values: Any, valid: Any, shape: tuple[int, int]) -> Any:
     bands = values.shape[1] + 1
     return da.map_blocks(  # type: ignore[no-untyped-call]
         _pack,
@@ -198,7 +135,7 @@ def _mapped(window: Window, values: Any, valid: Any, shape: tuple[int, int]) -> 
     )
 
 
-def _pack(values: FloatArray, valid: BoolArray, window: Window) -> FloatArray:
+def _pack(values: FloatArray, valid: BoolArray, window: _Degrade) -> FloatArray:
     """Both results of a window in one array, the mask as its last band: dask maps to one array, and one pass does."""
     image, ok = window(values, valid[:, 0])
     return np.concatenate([image, ok[:, None].astype(np.float32)], axis=1)
@@ -209,18 +146,12 @@ def _spans(n: int, side: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def _used(matrices: Sequence[sparse.csr_array], margin: int = 0) -> slice:
+def _used(matrices: Sequence[sparse.csr_array]) -> slice:
     """The columns that any of the matrices refers to, as one slice; one column where there is none."""
     columns = np.concatenate([m.indices for m in matrices])
-    n = matrices[0].shape[1]
     if columns.size == 0:
         return slice(0, 1)
-    return slice(max(int(columns.min()) - margin, 0), min(int(columns.max()) + 1 + margin, n))
-
-
-def _shifted(index: npt.NDArray[np.intp], start: int) -> npt.NDArray[np.intp]:
-    """Indices into a window that begins at ``start``; -1 stays -1."""
-    return np.where(index >= 0, index - start, np.intp(-1))
+    return slice(int(columns.min()), int(columns.max()) + 1)
 
 
 def _rebuilt(series: xr.Dataset, values: Any, valid: Any, box: GeoBox, **attrs: Any) -> xr.Dataset:
