@@ -21,6 +21,7 @@ import pytest
 import xarray as xr
 
 from sitsfuse.core import loading
+from sitsfuse.core.channels import Channel
 from sitsfuse.core.options import parameters
 from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
@@ -509,7 +510,7 @@ def test_a_dask_cluster_computes_the_same(tree, tmp_path, fmt):
 def test_what_travels_to_workers_can_be_pickled(tree, tmp_path):
     run(tree, tmp_path / "out", "cog")
     layout = Layout(
-        times=AVAILABLE, interpolated=(False,) * 3, bands=("red",), box=scenes.boxes()[0], guides=AVAILABLE,
+        times=AVAILABLE, interpolated=(False,) * 3, channels=(Channel("red"),), box=scenes.boxes()[0], guides=AVAILABLE,
         weights=False, tile=32, config={"version": "0"},
     )  # fmt: skip
     for output in (ZarrOutput(tmp_path / "a", layout), cog.CogOutput(tmp_path / "b", layout)):

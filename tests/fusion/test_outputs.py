@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -74,6 +75,33 @@ def test_geotiffs_are_cloud_optimised_and_described(tree, tmp_path):
     with rasterio.open(out / "20200521_weights.tif") as source:
         assert source.descriptions[:3] == ("2020-05-01 red", "2020-05-01 nir", "2020-05-11 red")
         np.testing.assert_array_equal(source.read(), memory["weight"].values.reshape(10, 60, 60))
+
+
+def test_geotiffs_tell_gdal_and_qgis_what_they_are(tmp_path):
+    site = scenes.site(seed=1, n_bands=4)
+    site["guide"].attrs["sensor"] = "venus"
+    run(site, tmp_path)
+    with rasterio.open(tmp_path / "20200515.tif") as source:
+        assert [c.name for c in source.colorinterp] == ["red", "undefined", "green", "blue"]
+        assert source.units == ("1",) * 4
+        assert source.tags(ns="IMAGERY")["ACQUISITIONDATETIME"] == "2020-05-15 00:00:00"
+        assert source.tags()["TIFFTAG_DATETIME"] == "2020:05:15 00:00:00"
+        assert source.tags()["TIFFTAG_SOFTWARE"].startswith("sitsfuse ")
+        # Venµs' B7, B4 and B3, in µm; it has no band called nir.
+        assert [source.tags(i, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM") for i in (1, 2, 3, 4)] == [
+            "0.666", None, "0.555", "0.492",
+        ]  # fmt: skip
+    with rasterio.open(tmp_path / "20200515_uncertainty.tif") as source:
+        assert "blue" not in [c.name for c in source.colorinterp]
+    style = ElementTree.parse(tmp_path / "20200515.qml").find("pipe/rasterrenderer")
+    assert [style.get(f"{c}Band") for c in ("red", "green", "blue")] == ["1", "3", "4"]
+    named = [c.text for c in ElementTree.parse(tmp_path / "20200515_mask.tif.aux.xml").iter("Category")]
+    entries = ElementTree.parse(tmp_path / "20200515_mask.qml").iter("paletteEntry")
+    assert named == [e.get("label") for e in entries]
+    assert [name.split()[0] for name in named] == ["valid", "invalid", "filled", "filled"]
+    # All of it is the command's own: `overwrite` leaves nothing of it.
+    run(site, tmp_path, dates=DATES[1:], overwrite=True)
+    assert not list(tmp_path.glob("20200515*"))
 
 
 def test_integers_hold_ten_thousandths(tree, tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ..core.channels import channels_of
 from ..core.levels import check_levels
 from ..core.series import geobox
 from ..core.site import group, pair_of
@@ -150,7 +151,7 @@ def fuse(
     layout = Layout(
         times=times,
         interpolated=interpolated,
-        bands=tuple(str(b) for b in guide["band"].values),
+        channels=channels_of(guide),
         box=geobox(guide),
         guides=guide["time"].values,
         weights=weights,

@@ -18,18 +18,21 @@ import rasterio
 import rasterio.shutil
 import xarray as xr
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
+from ..core.channels import Channel
 from ..core.checks import check
 from ..core.series import geobox
 from ..errors import InputError
-from ..runtime.files import beside, plain, writing
+from ..runtime.files import beside, plain, replacing, writing
 
 INT16_SCALE = 1e-4
 INT16_NODATA = -32768
 CLIPPED_SHARE = 0.01
 """Share of values beyond ±3.2767 above which they are not reflectances, and int16 × 1e-4 would destroy them."""
+COLOUR = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
+"""Bands that are colours."""
 CACHE_MB = 256
 """GDAL's block cache while an image is written: by default it grows to 5 % of the machine's memory."""
 
@@ -38,11 +41,14 @@ def write_cog(
     path: str | Path,
     values: Any,
     geobox: GeoBox,
-    bands: Sequence[str],
+    bands: Sequence[str | Channel],
     *,
     nodata: float = math.nan,
     int16: bool = False,
     tags: Mapping[str, Any] | None = None,
+    time: np.datetime64 | None = None,
+    coloured: bool = False,
+    style: Callable[[rasterio.DatasetReader], str] | None = None,
     block: int = 1024,
 ) -> None:
     """Write a cloud-optimised GeoTIFF.
@@ -57,13 +63,19 @@ def write_cog(
     geobox
         The grid.
     bands
-        Band descriptions.
+        Bands by their names, which become their descriptions, or with their units and wavelengths.
     nodata
         What NaN is written as, in a float file.
     int16
         Whether to write integers × 1e-4, nodata −32768; values beyond ±3.2767 are clipped.
     tags
         Metadata of the file; what is not text is written as JSON.
+    time
+        When the image was taken: GDAL's ``ACQUISITIONDATETIME`` and TIFF's ``DateTime``.
+    coloured
+        Whether the bands red, green and blue are declared as these colours, to be shown as such.
+    style
+        Makes QGIS's style of the finished image; it is written beside it, ending in ``.qml``.
     block
         Side of the blocks to read and write, in pixels.
 
@@ -73,6 +85,7 @@ def write_cog(
         If the file cannot be written, or ``int16`` would clip more than 1 % of the values.
     """
     path = Path(path)
+    channels = [band if isinstance(band, Channel) else Channel(band) for band in bands]
     if tuple(values.shape) != (len(bands), *geobox.shape):
         raise ValueError(f"values are {tuple(values.shape)} for {len(bands)} bands on a grid of {tuple(geobox.shape)}")
     is_mask = np.dtype(values.dtype).kind in "bu"
@@ -99,8 +112,7 @@ def write_cog(
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with rasterio.open(draft, "w", **profile) as out:
-                for index, band in enumerate(bands, 1):
-                    out.set_band_description(index, str(band))
+                _describe(out, channels, time, coloured)
                 out.update_tags(
                     **{k: v if isinstance(v, str) else json.dumps(plain(v)) for k, v in (tags or {}).items()}
                 )
@@ -113,6 +125,9 @@ def write_cog(
             if isinstance(encode, _Int16):
                 encode.check()
             _to_cog(draft, final, path, predictor, resampling)
+            if style is not None:
+                with rasterio.open(final) as source, replacing(path.with_suffix(".qml")) as text:
+                    text.write_text(style(source), encoding="utf-8")
             final.replace(path)
     finally:
         for left_over in (draft, final):
@@ -153,6 +168,27 @@ def write_geotiffs(series: xr.Dataset, folder: str | Path, *, int16: bool = True
         # The mask first: an image is never there without its mask.
         write_cog(folder / f"{name}_mask.tif", ~image["valid"].data[None], box, ["mask"])
         write_cog(folder / f"{name}.tif", image["reflectance"].data, box, bands, int16=int16)
+
+
+def _describe(
+    out: rasterio.io.DatasetWriter, bands: Sequence[Channel], time: np.datetime64 | None, coloured: bool
+) -> None:
+    """Say of a file what GDAL has places for: names, units, wavelengths and colours of bands, and the date."""
+    for index, band in enumerate(bands, 1):
+        out.set_band_description(index, band.name)
+        if band.wavelength is not None:
+            # As GDAL 3.10 and newer write them, in µm.
+            spectrum = {"CENTRAL_WAVELENGTH_UM": f"{band.wavelength / 1000:.5g}"}
+            spectrum |= {"FWHM_UM": f"{band.width / 1000:.5g}"} if band.width is not None else {}
+            out.update_tags(index, ns="IMAGERY", **spectrum)
+    if any(band.unit for band in bands):
+        out.units = tuple(band.unit for band in bands)
+    if coloured and set(COLOUR) <= {band.name for band in bands}:
+        out.colorinterp = tuple(COLOUR.get(band.name, ColorInterp.undefined) for band in bands)
+    if time is not None:
+        text = str(time.astype("datetime64[s]"))
+        out.update_tags(ns="IMAGERY", ACQUISITIONDATETIME=text.replace("T", " "))
+        out.update_tags(TIFFTAG_DATETIME=text.replace("-", ":").replace("T", " "))
 
 
 class _Int16:
@@ -207,6 +243,8 @@ def _to_cog(draft: Path, final: Path, path: Path, predictor: str, resampling: Re
             bigtiff="if_safer",
             overview_resampling=resampling.name,
             num_threads="all_cpus",
+            # The date and the wavelengths lie in a domain of their own.
+            copy_src_mdd="yes",
         )
         # GDAL may lose the last blocks on a full disk without a word: they must be there to be read.
         with rasterio.open(final) as source:

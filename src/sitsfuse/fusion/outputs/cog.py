@@ -13,13 +13,14 @@ import numpy.typing as npt
 import zarr
 
 from ...core.series import MASK_TAG
-from ...runtime.files import write_json
+from ...runtime.files import replacing, write_json
 from ...writers import write_cog
+from ...writers.qgis import categories, image_style, mask_style, uncertainty_style
 from .disk import DiskOutput, named, sweep_geotiffs
 from .layout import Layout
 
-CODES = "0 valid, 1 invalid, 2 filled without a clear LR pixel of the date, 3 filled outside the LR image"
-"""What the numbers of a mask mean."""
+CODES = ("valid", "invalid", "filled without a clear LR pixel of the date", "filled outside the LR image")
+"""What the numbers of a mask mean, from 0."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +48,34 @@ class CogOutput(DiskOutput):
         group = zarr.open_group(store, mode="r", use_consolidated=False)
         record = self.record(date)
         super().begin(date, record)
+        version = str(lay.config.get("version", ""))
         tags = {
+            "TIFFTAG_SOFTWARE": f"sitsfuse {version}",
             "SITSFUSE": {**{k: v for k, v in lay.config.items() if k != "guides"}, "date": record},
             "SITSFUSE_GUIDES": lay.config.get("guides", []),
             "SITSFUSE_INTERPOLATED": str(lay.interpolated[date]).lower(),
             "SITSFUSE_FILLED_SHARE": str(record.get("filled_share", "")),
         }
         codes = _Codes(group["valid"], group["filled"], lay)
-        base = self.path / self.day(date)
-        write_cog(named(base, "_mask"), codes, lay.box, ["mask"], tags=tags | {MASK_TAG: CODES})
+        base, time = self.path / self.day(date), lay.times[date]
+        told = ", ".join(f"{code} {what}" for code, what in enumerate(CODES))
         write_cog(
-            named(base, "_uncertainty"), _Lazy(group["uncertainty"]), lay.box, lay.bands, int16=self.int16, tags=tags
-        )
+            named(base, "_mask"), codes, lay.box, ["mask"], tags=tags | {MASK_TAG: told}, time=time,
+            style=lambda _: mask_style(CODES, time),
+        )  # fmt: skip
+        with replacing(base.with_name(f"{base.name}_mask.tif.aux.xml")) as beside:
+            beside.write_text(categories(CODES), encoding="utf-8")
+        write_cog(
+            named(base, "_uncertainty"), _Lazy(group["uncertainty"]), lay.box, lay.channels, int16=self.int16,
+            tags=tags, time=time, style=lambda source: uncertainty_style(source, time),
+        )  # fmt: skip
         if lay.weights:
             names = [f"{str(g)[:10]} {b}" for g in lay.guides for b in lay.bands]
-            write_cog(named(base, "_weights"), _Lazy(group["weight"]), lay.box, names, tags=tags)
-        write_cog(named(base, ""), _Lazy(group["reflectance"]), lay.box, lay.bands, int16=self.int16, tags=tags)
+            write_cog(named(base, "_weights"), _Lazy(group["weight"]), lay.box, names, tags=tags, time=time)
+        write_cog(
+            named(base, ""), _Lazy(group["reflectance"]), lay.box, lay.channels, int16=self.int16,
+            tags=tags, time=time, coloured=True, style=lambda source: image_style(source, time),
+        )  # fmt: skip
         self._forget(date)
 
     def _forget(self, date: int) -> None:

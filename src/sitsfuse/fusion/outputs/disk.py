@@ -135,7 +135,9 @@ def clear(path: Path) -> None:
     state = path / STATE
     for day in (p.stem for p in (state / "dates").glob("*.json")):
         for suffix in ("", "_mask", "_uncertainty", "_weights"):
-            named(path / day, suffix).unlink(missing_ok=True)
+            image = named(path / day, suffix)
+            for file in (image, image.with_suffix(".qml"), image.with_name(f"{image.name}.aux.xml")):
+                file.unlink(missing_ok=True)
     # The configuration last: without it, what is left could not be told from foreign files.
     for place in (state / "tiles", state / "stores", state / "dates"):
         if place.is_dir():

@@ -14,6 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from ...core.arrays import BoolArray
+from ...core.channels import Channel
 from ...core.grid import Window
 from ...writers import create_series
 
@@ -26,7 +27,8 @@ class Layout:
     """(date,) predicted dates."""
     interpolated: tuple[bool, ...]
     """Per date, whether the LR image was interpolated in time."""
-    bands: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    """The bands and what is known of them."""
     box: GeoBox
     guides: npt.NDArray[np.datetime64]
     """(guide_time,) dates of the guides."""
@@ -38,6 +40,11 @@ class Layout:
     """Everything that the result depends on (JSON-safe)."""
     inside: Window = (slice(None), slice(None))
     """Rows and columns whose pixels lie on the LR image."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(channel.name for channel in self.channels)
 
     def outside(self, window: Window) -> BoolArray:
         """(y, x), which pixels of a window do not lie on the LR image."""
