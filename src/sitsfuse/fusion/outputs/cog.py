@@ -16,11 +16,10 @@ from ...core.series import MASK_TAG
 from ...runtime.files import replacing, write_json
 from ...writers import write_cog
 from ...writers.qgis import categories, image_style, mask_style, uncertainty_style
+from ...writers.stac import write_collection, write_item
+from .catalogue import item_of
 from .disk import DiskOutput, named, sweep_geotiffs
-from .layout import Layout
-
-CODES = ("valid", "invalid", "filled without a clear LR pixel of the date", "filled outside the LR image")
-"""What the numbers of a mask mean, from 0."""
+from .layout import CODES, Layout
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,18 @@ class CogOutput(DiskOutput):
             tags=tags, time=time, style=lambda source: uncertainty_style(source, time),
         )  # fmt: skip
         if lay.weights:
-            names = [f"{str(g)[:10]} {b}" for g in lay.guides for b in lay.bands]
-            write_cog(named(base, "_weights"), _Lazy(group["weight"]), lay.box, names, tags=tags, time=time)
+            write_cog(named(base, "_weights"), _Lazy(group["weight"]), lay.box, lay.weight_bands, tags=tags, time=time)
         write_cog(
             named(base, ""), _Lazy(group["reflectance"]), lay.box, lay.channels, int16=self.int16,
             tags=tags, time=time, coloured=True, style=lambda source: image_style(source, time),
         )  # fmt: skip
+        self._catalogue(date)
+        write_collection(self.path)
         self._forget(date)
+
+    def _catalogue(self, date: int) -> None:
+        """Write the date's STAC item."""
+        write_item(self.path, item_of(self.layout, date, self.record(date), int16=self.int16))
 
     def _forget(self, date: int) -> None:
         """Remove what a finished date no longer needs; the markers first, lest they outlive the shards."""
@@ -85,9 +89,12 @@ class CogOutput(DiskOutput):
                 shutil.rmtree(place)
 
     def close(self) -> None:
-        """Remove what the dates no longer need."""
+        """Remove what the dates no longer need, and add the STAC items that a killed run has not come to."""
         for date in range(len(self.layout.times)):
             self._forget(date)
+            if not (self.path / f"{self.day(date)}.json").is_file():
+                self._catalogue(date)
+        write_collection(self.path)
         if self.state("stores").is_dir() and not any(self.state("stores").iterdir()):
             self.state("stores").rmdir()
 

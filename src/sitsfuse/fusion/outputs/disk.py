@@ -20,6 +20,7 @@ from ...errors import InputError
 from ...runtime.claims import Kind, claim, read_record
 from ...runtime.files import STATE, read_json, write_json, writing
 from ...writers import write_region
+from ...writers.stac import COLLECTION
 from .layout import Layout, counts
 
 
@@ -138,6 +139,9 @@ def clear(path: Path) -> None:
             image = named(path / day, suffix)
             for file in (image, image.with_suffix(".qml"), image.with_name(f"{image.name}.aux.xml")):
                 file.unlink(missing_ok=True)
+        (path / f"{day}.json").unlink(missing_ok=True)
+    if "sitsfuse" in str(read_json(path / COLLECTION).get("description", "")):
+        (path / COLLECTION).unlink()
     # The configuration last: without it, what is left could not be told from foreign files.
     for place in (state / "tiles", state / "stores", state / "dates"):
         if place.is_dir():

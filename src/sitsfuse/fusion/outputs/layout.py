@@ -18,6 +18,9 @@ from ...core.channels import Channel
 from ...core.grid import Window
 from ...writers import create_series
 
+CODES = ("valid", "invalid", "filled without a clear LR pixel of the date", "filled outside the LR image")
+"""What the numbers of a mask mean, from 0."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -45,6 +48,11 @@ class Layout:
     def bands(self) -> tuple[str, ...]:
         """Names of the bands."""
         return tuple(channel.name for channel in self.channels)
+
+    @property
+    def weight_bands(self) -> tuple[str, ...]:
+        """Names of the bands of a date's weights."""
+        return tuple(f"{str(g)[:10]} {b}" for g in self.guides for b in self.bands)
 
     def outside(self, window: Window) -> BoolArray:
         """(y, x), which pixels of a window do not lie on the LR image."""

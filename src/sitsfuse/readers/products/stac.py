@@ -44,6 +44,8 @@ def is_product(path: Path) -> bool:
     if any(p.name.startswith(f"{path.stem}_3B_") for p in path.parent.iterdir()):
         return False
     text = path.read_bytes()
+    if b'"sitsfuse:method"' in text and path.with_suffix(".tif").is_file():
+        return False  # beside the images of a fusion, which tell more
     return b'"stac_version"' in text and MARK.search(text) is not None
 
 
