@@ -107,9 +107,9 @@ def test_images_are_put_where_they_belong(made):
         wanted = (zero["shift_x"] + 10 * LR_MOVED[1], zero["shift_y"] - 10 * LR_MOVED[0])
         assert (found["shift_x"], found["shift_y"]) == pytest.approx(wanted, abs=1)  # a tenth of a pixel
         assert found["correlation_after"] > found["correlation_before"]
-    assert [v["state"] for v in done["verdicts"]] == ["applied"] * 3 + ["in order"]
+    assert [v["state"] for v in done["verdicts"]] == ["applied", "applied", "off", "applied", "in order"]
     assert all(v["text"] in done["summary"] for v in done["verdicts"])
-    assert all(v["gained"] > 0.3 for v in done["verdicts"][:3])
+    assert all(v["gained"] > 0.3 for v in done["verdicts"] if v["state"] == "applied")
     series = open_site(path)["target"].to_dataset()
     assert series.shift_x.values == pytest.approx([images["target", d]["shift_x"] for d in LR_DAYS])
 

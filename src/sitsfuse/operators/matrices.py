@@ -27,6 +27,14 @@ def psf_sigma(mtf: float) -> float:
     return math.sqrt(-2 * math.log(mtf)) / math.pi
 
 
+def psf_mtf(sigma: float) -> float:
+    """MTF at the Nyquist frequency of a gaussian PSF with a given standard deviation, in LR pixels.
+
+    The inverse of :func:`psf_sigma`.
+    """
+    return math.exp(-((math.pi * sigma) ** 2) / 2)
+
+
 def down_halo(ratio: float, mtf: float = 0.3) -> int:
     """HR pixels that ↓ reaches beyond an LR pixel's centre."""
     return math.ceil(PSF_RADIUS * psf_sigma(mtf) * ratio) + 1

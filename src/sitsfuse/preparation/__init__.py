@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..runtime.progress import Progress, silent
 from ..runtime.threads import bound, default_workers
 from ..version import __version__
 from ..writers import consolidate
+from .blurring import fit_blur
 from .config import PrepareConfig, changed, make_config, read_config
 from .harmonizing import comparisons, harmonize
 from .masks import check_masks
@@ -117,11 +119,14 @@ def _made(
     targets = {id(c.image) for c in found.of("target")}
     others = [c.image for c in compared if id(c.image.image) not in targets]
     placed = register(config, found, state, others, report)
+    blur = fit_blur(config, found, compared, placed, report)
+    lr_mtf, own_mtf = blur.used_by(found)
+    found = replace(found, lr_mtf=lr_mtf, own_mtf=own_mtf)
     radiometry = harmonize(config, found, compared, placed, report)
     failed = write_images(config, found, placed, radiometry, state, report, workers)
     consolidate(state.site)
     masks = check_masks(config, found, state, report)
-    done = record(config, found, placed, radiometry, masks, state, [*found.problems, *failed.values()], attrs)
+    done = record(config, found, placed, blur, radiometry, masks, state, [*found.problems, *failed.values()], attrs)
     return done, {**radiometry.samples, **checkerboard(found, placed, radiometry, failed)}
 
 

@@ -83,6 +83,8 @@ class Target(Series):
 
     degrade: Positive | None = None
     """Pixel size to degrade the images to, in metres; by default they stay as they are."""
+    fit_mtf: bool = True
+    """Whether the MTF of the images, where none is given, is that on which they and the guides agree, if they do."""
 
 
 class Grid(_Table):

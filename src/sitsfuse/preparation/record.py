@@ -15,7 +15,9 @@ from ..core.displacement import STAY
 from ..core.grid import crs_name
 from ..core.tiling import middle
 from ..errors import InputError
+from ..operators.matrices import psf_sigma
 from ..version import __version__
+from .blurring import Blur
 from .config import PrepareConfig
 from .harmonizing import Radiometry
 from .masks import masks_verdict, share
@@ -23,7 +25,7 @@ from .placing import Placing, key
 from .sources import Source
 from .state import State
 from .survey import Chosen, Survey
-from .verdicts import Said, harmonization_verdict, registration_verdict
+from .verdicts import Said, blur_verdict, harmonization_verdict, registration_verdict
 
 CROP = 300
 """Side of the checkerboard, in HR pixels."""
@@ -33,6 +35,7 @@ def record(
     config: PrepareConfig,
     found: Survey,
     placed: Placing,
+    blur: Blur,
     radiometry: Radiometry,
     masks: Mapping[str, Any],
     state: State,
@@ -52,6 +55,7 @@ def record(
     fitted = _harmonization(config, radiometry)
     verdicts = [
         *(registration_verdict(series, placed.verdicts[series], images) for series in ("hr", "lr")),
+        blur_verdict(blur, found.bands),
         harmonization_verdict(config, radiometry, found.bands),
         masks_verdict(masks),
     ]
@@ -70,6 +74,7 @@ def record(
             "reference": None if config.registration.reference is None else str(config.registration.reference),
             "measured_by": anchor[0] if anchor else None,
         },
+        "psf": _psf(blur, found.bands),
         "harmonization": fitted,
         "masks": dict(masks),
         "combined": {b: dict(r) for b, r in radiometry.recipes.items() if b in found.bands},
@@ -149,6 +154,17 @@ def _series(source: Source, box: GeoBox, bands: Sequence[str]) -> dict[str, Any]
         "crs": crs_name(box),
         "bands": list(bands),
     }
+
+
+def _psf(blur: Blur, bands: Sequence[str]) -> dict[str, Any]:
+    rows = []
+    for k, band in enumerate(bands):
+        row: dict[str, Any] = {"band": band, "mtf": blur.mtf[k], "sensor_mtf": blur.sensor[k]}
+        row["width"] = psf_sigma(blur.mtf[k])
+        if (told := blur.sharpness) is not None and np.isfinite(told.errors[k]):
+            row |= {"found": told.found[k], "error": told.errors[k]}
+        rows.append(row)
+    return {"bands": rows}
 
 
 def _harmonization(config: PrepareConfig, radiometry: Radiometry) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..stats.heldout import Verdict
+from .blurring import Blur
 from .config import PrepareConfig
 from .harmonizing import Radiometry
 
@@ -70,6 +71,18 @@ def harmonization_verdict(config: PrepareConfig, radiometry: Radiometry, bands: 
     lines = [found.lines[b] for b in bands]
     detail = ", ".join(f"{b} × {v.gain:.3f} {v.offset:+.4f}" for b, v in zip(bands, lines, strict=True))
     return Said(name, found.verdict, measured, "a matrix of bands" if found.matrix is not None else detail)
+
+
+def blur_verdict(blur: Blur, bands: Sequence[str]) -> Said:
+    """What was decided of the PSF of the LR sensor."""
+    found = [f"{b} {_short(m)} for {_short(s)}" for b, m, s in zip(bands, blur.mtf, blur.sensor, strict=True)]
+    measured = "on LR images left out the share of details that the guides do not explain"
+    return Said("PSF of the LR sensor", blur.verdict, measured, "MTF at Nyquist: " + ", ".join(found), 2)
+
+
+def _short(mtf: float) -> str:
+    """An MTF in two digits."""
+    return f"{mtf:.2f}" if mtf >= 0.005 else f"{mtf:.0e}"
 
 
 def registration_verdict(series: str, verdict: Verdict, images: Sequence[Mapping[str, Any]]) -> Said:
