@@ -11,6 +11,7 @@ from sitsfuse.core.site import group, pair_of
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods.shared.anchor import learn
 from sitsfuse.methods.shared.disagreement import Disagreement
+from sitsfuse.methods.shared.level import believed_level
 from sitsfuse.operators.coarse import Coarse
 from sitsfuse.operators.residual import SPLIT
 from tests.helpers import scenes
@@ -36,7 +37,7 @@ def biased(tree):
 
 def error(tree, **options):
     """RMSE of difference interpolation on the dates in the middle."""
-    days = [scenes.day(d) for d in LR_DAYS if d not in DAYS][1:-1]
+    days = [scenes.day(d) for d in LR_DAYS if d not in DAYS][1:-1:3]
     made = fuse(tree, method="difference", dates=days, options=options)
     truth = group(tree, "reference").sel(time=made["time"])["reflectance"].values
     return float(np.sqrt(np.nanmean((made["reflectance"].values - truth) ** 2)))
@@ -76,6 +77,34 @@ def test_a_bias_per_band_alone_is_enough_where_there_is_no_pattern():
     shifted = scenes.change(tree, target=lambda s: s.assign(reflectance=s["reflectance"] + np.float32(0.03)))
     # The details agree: nothing proves two sensors, and haze looks the same.
     assert set(learn(shifted).kinds) == {"guides"}
+
+
+def other_sensor(level):
+    """A sparse LR series of another sensor, whose details differ anew on every date, among many guides."""
+    days = (3, 27, 51, 75, 99, 117)
+    tree = scenes.site(n=120, guides=tuple(range(0, 121, 8)), targets=days, cloudy=0.1, noise=0.001)
+    shape = group(tree, "target")["reflectance"].shape
+    rng = np.random.default_rng(7)
+    apart = (level + 0.2 * ndimage.gaussian_filter(rng.normal(0, 1, shape), (0, 0, 0.8, 0.8))).astype(np.float32)
+    return scenes.change(tree, target=lambda s: s.assign(reflectance=s["reflectance"] + apart))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.06])
+def test_a_sparse_series_tells_its_level_by_the_guides_around_its_dates(level):
+    part = Coarse.read(other_sensor(level), (slice(0, 24), slice(0, 24)))
+    found = believed_level([part])
+    halves = [Coarse.read(other_sensor(level), (rows, slice(0, 24))) for rows in (slice(0, 12), slice(12, 24))]
+    assert (believed_level(halves) is None) == (level == 0)
+    if level:
+        np.testing.assert_allclose(found, level, atol=0.008)
+    else:
+        assert found is None
+
+
+def test_a_level_that_is_believed_is_taken_off():
+    tree = other_sensor(0.06)
+    taken = learn(tree).bias(np.datetime64(scenes.day(51)), pair_of(tree).lr)
+    np.testing.assert_allclose(taken.mean(axis=(1, 2)), 0.06, atol=0.01)
 
 
 def test_an_anchor_survives_pickling_and_lazy_sites_learn_the_same():

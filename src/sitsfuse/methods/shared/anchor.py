@@ -2,8 +2,9 @@
 
 ``C_p - P↓`` writes into the image whatever the LR sensor lastingly sees otherwise. Where the two sensors show other
 details at every guide's date, that bias is learnt from the LR series against the degraded guides and taken off: per
-band, per LR pixel, or per LR pixel and date. Which of these is best is tried at HR: guides are left out and predicted
-from the others with each. What differs without lasting is noise to the residual correction (`residual.scene_part`).
+band, per LR pixel, or per LR pixel and date. A level per band is believed where dates that are left out bear it out
+(`level`). Which of the others is best is tried at HR: guides are left out and predicted from the others with each. What
+differs without lasting is noise to the residual correction (`residual.scene_part`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from ...core.timeline import temporal_weights
 from ...operators.coarse import Coarse, hr_window, lr_windows, sampled
 from ...operators.residual import correct
 from ...operators.updown import up_mask
-from .disagreement import FAR, KINDS, SHRINK, Disagreement, biases
+from .disagreement import FAR, KINDS, SHRINK, Disagreement, biases, level_of
 from .in_time import weighted_sum
+from .level import believed_level
 
 SIDE = 64
 """Side of a window of the sample, in LR pixels."""
@@ -52,7 +54,8 @@ class Anchor:
     differ: bool = False
     """Whether the two sensors show other details: then a second correction would sharpen what is no scene."""
     errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Error at HR on left-out guides, relative to that of the degraded guides, per anchor and band; where tried."""
+    """Error at HR on left-out guides per anchor and band, where tried: relative to that of the degraded guides, or of a
+    level that is believed."""
     level: FloatArray | None = None
     """(B,) bias of each band, in reflectance; None where no band needs one."""
     mean: FloatArray | None = None
@@ -127,17 +130,19 @@ def learn(site: xr.DataTree) -> Anchor:
     sample = [windows[i] for i in sampled(windows, SAMPLED)]
     parts = [Coarse.read(site, w) for w in sample]
     found = Disagreement.of(_stacked(parts))
-    noise = found.noise()
     kinds: tuple[str, ...] = ("guides",) * bands
     errors: dict[str, F64Array] = {}
     differ = bool(found.differ.any())
+    believed = believed_level(parts) if differ else None
+    noise = found.noise(believed)
     if differ:
-        kinds, errors = _choose(_tried(site, pair, sample[:TRIED], parts[:TRIED], noise), found.differ)
+        tried = _tried(site, pair, sample[:TRIED], parts[:TRIED], noise, believed)
+        kinds, errors = _choose(tried, found.differ, "guides" if believed is None else "mean")
     level = np.stack([noise[kind][:, b] for b, kind in enumerate(kinds)], axis=1).astype(np.float32)
     told = {kind: tuple(float(v) for v in values) for kind, values in errors.items()}
     if set(kinds) == {"guides"}:
         return Anchor(kinds, level, differ, told)
-    flat = biases(found.excess, np.zeros(found.valid.shape, np.float32))["mean"].reshape(bands, -1)[:, 0]
+    flat = level_of(found.excess) if believed is None else believed
     if not {"field", "series"} & set(kinds):
         return Anchor(kinds, level, differ, told, flat)
     mean = np.repeat(np.repeat(flat[:, None, None], pair.lr.shape[0], 1), pair.lr.shape[1], 2)
@@ -154,7 +159,12 @@ def learn(site: xr.DataTree) -> Anchor:
 
 
 def _tried(
-    site: xr.DataTree, pair: GridPair, windows: list[Window], parts: list[Coarse], noise: Mapping[str, F64Array]
+    site: xr.DataTree,
+    pair: GridPair,
+    windows: list[Window],
+    parts: list[Coarse],
+    noise: Mapping[str, F64Array],
+    level: FloatArray | None,
 ) -> dict[str, F64Array]:
     """(K, B) mean squared error of left-out guides at HR, per anchor, by a residual added to their interpolation."""
     guide, mtfs = group(site, "guide"), tuple(mtf(group(site, "target")))
@@ -179,7 +189,7 @@ def _tried(
             if np.count_nonzero(use) < FEWEST_PIXELS:
                 continue
             count[k] += np.count_nonzero(use)
-            for kind, bias in biases(excess, weights).items():
+            for kind, bias in biases(excess, weights, level).items():
                 freed = np.where(seen, image - bias, np.float32(0)).astype(np.float32)
                 full = (1.0,) * bands
                 made = correct(prior, there, freed, seen, grids, mtfs, full, 1, noise[kind].astype(np.float32))[0]
@@ -188,18 +198,21 @@ def _tried(
     return {kind: total[told] / count[told, None] for kind, total in square.items()}
 
 
-def _choose(errors: Mapping[str, F64Array], differ: BoolArray) -> tuple[tuple[str, ...], dict[str, F64Array]]:
-    """The anchor of each band, and the mean logarithm of the error of each relative to that of the guides."""
-    first = errors[KINDS[0]]
-    kinds = [KINDS[0]] * first.shape[1]
+def _choose(
+    errors: Mapping[str, F64Array], differ: BoolArray, usual: str
+) -> tuple[tuple[str, ...], dict[str, F64Array]]:
+    """The anchor of each band, and the error of each relative to that of the usual one."""
+    first = errors[usual]
+    kinds = [usual if d else KINDS[0] for d in differ]
     if len(first) < FEWEST_GUIDES:
         return tuple(kinds), {}
     ratios = {kind: 0.5 * np.log(np.maximum(e, 1e-20) / np.maximum(first, 1e-20)) for kind, e in errors.items()}
     means = {kind: r.mean(axis=0) for kind, r in ratios.items()}
     sure = {kind: r.std(axis=0, ddof=1) / np.sqrt(len(r)) for kind, r in ratios.items()}
     for band in np.flatnonzero(differ):
-        able = [k for k in KINDS[1:] if means[k][band] <= -BETTER and means[k][band] + sure[k][band] < 0]
-        kinds[band] = min(able, key=lambda k: float(means[k][band]), default=KINDS[0])
+        more = KINDS[KINDS.index(usual) + 1 :]
+        able = [k for k in more if means[k][band] <= -BETTER and means[k][band] + sure[k][band] < 0]
+        kinds[band] = min(able, key=lambda k: float(means[k][band]), default=usual)
     return tuple(kinds), {kind: np.exp(mean) for kind, mean in means.items()}
 
 

@@ -102,8 +102,8 @@ class Disagreement:
         known = np.isfinite(self.excess[others][:, 0])
         return self.excess[others], temporal_weights(known, self.days[others] - self.days[k])
 
-    def noise(self) -> Mapping[str, F64Array]:
-        """(2, B) power of what is not scene in a residual, per anchor, in reflectance².
+    def noise(self, level: FloatArray | None = None) -> Mapping[str, F64Array]:
+        """(2, B) power of what is not scene in a residual, per anchor, in reflectance²; ``level`` as in `biases`.
 
         It is the least over the guides (of sensors that differ, the lower quartile), each judged by the others: what
         always differs is the sensor; what differs at some dates only is haze, a harvest, the days between.
@@ -115,7 +115,7 @@ class Disagreement:
             others, weights = self.without(k)
             if not np.isfinite(others).any():
                 continue
-            for kind, bias in biases(others, weights).items():
+            for kind, bias in biases(others, weights, level).items():
                 found[kind].append(np.maximum(powers(self.excess[k] - bias) - self.explained[k], 0))
         out = {}
         for kind, p in found.items():
@@ -124,7 +124,7 @@ class Disagreement:
         return out
 
 
-def biases(excess: FloatArray, weights: FloatArray) -> dict[str, FloatArray]:
+def biases(excess: FloatArray, weights: FloatArray, level: FloatArray | None = None) -> dict[str, FloatArray]:
     """What to take off an LR image before the residual, per anchor, (B, ...).
 
     Parameters
@@ -133,8 +133,10 @@ def biases(excess: FloatArray, weights: FloatArray) -> dict[str, FloatArray]:
         (T, B, ...) LR series minus degraded guides, NaN where unknown.
     weights
         (T, ...) weights of the guides in time, among those whose excess is known.
+    level
+        (B,) lasting difference of the bands, where more than the excess tells it.
     """
-    level = level_of(excess)
+    level = level_of(excess) if level is None else level
     shape = (len(level),) + (1,) * (excess.ndim - 2)
     field = field_of(excess, level)
     known = weights.sum(axis=0) > 0
