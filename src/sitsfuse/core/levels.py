@@ -47,9 +47,11 @@ def levels(series: xr.Dataset, most: int = MOST) -> tuple[list[int], F64Array]:
 
 
 def _windows(shape: tuple[int, int]) -> list[Window]:
-    """Three windows of an image, on its diagonal; fewer where it is small."""
+    """Three windows of an image, on its diagonal; all of it where they would cover most of it."""
+    if max(shape) <= 2 * SIDE:
+        return [(slice(0, shape[0]), slice(0, shape[1]))]
     starts = [[max(0, min(int(n * share) - SIDE // 2, n - SIDE)) for n in shape] for share in (0.2, 0.5, 0.8)]
-    return [(slice(y, y + SIDE), slice(x, x + SIDE)) for y, x in dict.fromkeys(map(tuple, starts))]
+    return [(slice(y, y + SIDE), slice(x, x + SIDE)) for y, x in starts]
 
 
 def check_levels(site: xr.DataTree) -> None:
