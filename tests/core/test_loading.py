@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sitsfuse.core.displacement import STAY
-from sitsfuse.core.loading import load_image
+from sitsfuse.core.loading import load, load_image
 from sitsfuse.core.series import geobox
 from sitsfuse.preparation.image import SeriesImage
 from sitsfuse.readers.products.flags import FLAGS
@@ -54,3 +54,24 @@ def test_a_preparation_takes_no_nan_for_a_valid_pixel(series):
     assert not valid[5, 7]
     assert flags[5, 7] == FLAGS["nodata"]
     assert np.isfinite(values[:, valid]).all()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_stack_is_a_window_of_some_dates(series, lazy):
+    """As NumPy cuts it out; a date that is not there lies between its neighbours; and the series stays as lazy."""
+    rows, cols = slice(4, 9), slice(1, 8)
+    given = series.chunk(time=1, y=7) if lazy else series
+    times = series["time"].values
+    stack = load(given, (rows, cols), times[[2, 1]])
+    np.testing.assert_array_equal(stack.times, times[[2, 1]])
+    np.testing.assert_array_equal(stack.values, series["reflectance"].values[[2, 1], :, rows, cols])
+    np.testing.assert_array_equal(stack.valid[1], expected(series)[1][rows, cols])
+    assert np.isfinite(stack.known).all()
+    np.testing.assert_array_equal(stack.known != 0, np.broadcast_to(stack.valid[:, None], stack.values.shape))
+    assert bool(given["reflectance"].chunks) == lazy
+    day = np.timedelta64(1, "D")
+    (between,) = load(given, (rows, cols), times[[1]] + day).values
+    part = (times[2] - times[1]) / day
+    both = expected(series)[1][rows, cols] & series["valid"].values[2, rows, cols]
+    start, end = series["reflectance"].values[1:3, :, rows, cols].astype(float)[..., both]
+    np.testing.assert_allclose(between[:, both], start + (end - start) / part, atol=1e-6)

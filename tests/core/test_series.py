@@ -1,5 +1,7 @@
 """The data model: what it refuses, and how series are joined."""
 
+import pickle
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from sitsfuse.core.checks import check, check_same_grid, match_bands
 from sitsfuse.core.dates import days, index_of
 from sitsfuse.core.series import geobox, make_series, mtf, with_date
-from sitsfuse.core.site import group, make_site, pair_of, target_alone
+from sitsfuse.core.site import SiteLayout, group, make_site, pair_of, target_alone
 from sitsfuse.core.timeline import interpolate
 from sitsfuse.errors import InputError
 
@@ -114,6 +116,18 @@ def test_a_site_joins_series():
     assert geobox(group(site, "target")) == LR
     with pytest.raises(InputError, match="no series 'swath'"):
         group(site, "swath")
+
+
+def test_the_layout_of_a_site_is_what_its_series_say():
+    site = make_site(series(), series(LR, mtf=[0.2, 0.4]))
+    guide, target = site["guide"], site["target"]
+    known = pickle.loads(pickle.dumps(SiteLayout.of(site)))
+    assert known.grids == pair_of(site)
+    assert known.ratio == abs(float(target["x"][1] - target["x"][0]) / float(guide["x"][1] - guide["x"][0]))
+    assert known.bands == tuple(guide["band"].values)
+    assert known.mtf == (0.2, 0.4)
+    np.testing.assert_array_equal(known.guides, guide["time"].values)
+    np.testing.assert_array_equal(known.targets, target["time"].values)
 
 
 def test_a_site_refuses_series_that_do_not_fit():

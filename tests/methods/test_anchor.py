@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from sitsfuse.core.series import geobox
-from sitsfuse.core.site import group, pair_of
+from sitsfuse.core.site import SiteLayout, group, pair_of
 from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods.shared.anchor import learn
 from sitsfuse.methods.shared.disagreement import Disagreement
@@ -91,9 +91,11 @@ def other_sensor(level):
 
 @pytest.mark.parametrize("level", [0.0, 0.06])
 def test_a_sparse_series_tells_its_level_by_the_guides_around_its_dates(level):
-    part = Coarse.read(other_sensor(level), (slice(0, 24), slice(0, 24)))
+    tree = other_sensor(level)
+    layout = SiteLayout.of(tree)
+    part = Coarse.read(tree, layout, (slice(0, 24), slice(0, 24)))
     found = believed_level([part])
-    halves = [Coarse.read(other_sensor(level), (rows, slice(0, 24))) for rows in (slice(0, 12), slice(12, 24))]
+    halves = [Coarse.read(tree, layout, (rows, slice(0, 24))) for rows in (slice(0, 12), slice(12, 24))]
     assert (believed_level(halves) is None) == (level == 0)
     if level:
         np.testing.assert_allclose(found, level, atol=0.008)
@@ -131,7 +133,7 @@ def test_the_noise_of_lr_images_far_apart_is_told_by_the_guides(noise):
     # Two months apart, they tell nothing of each other; some have a guide near.
     tree = scenes.site(n=150, guides=tuple(range(0, 250, 20)), targets=(1, 61, 122, 183, 239), noise=noise)
     whole = (slice(0, 30), slice(0, 30))
-    white = Disagreement.of(Coarse.read(tree, whole)).white
+    white = Disagreement.of(Coarse.read(tree, SiteLayout.of(tree), whole)).white
     found = np.sqrt(white.sum(axis=0) / sum(SPLIT))
     assert (found > 0.75 * noise).all()
     assert (found < 1.1 * noise + 0.001).all()

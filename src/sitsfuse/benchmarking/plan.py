@@ -16,7 +16,7 @@ import xarray as xr
 
 from ..core.dates import calendar_days, nearest
 from ..core.levels import check_levels
-from ..core.site import group, pair_of
+from ..core.site import SiteLayout, group
 from ..errors import InputError
 from ..methods.registry import make_method
 from ..readers import open_site, series_names
@@ -155,16 +155,16 @@ def survey(
             raise InputError(path, "has no reference/", "add reference images: HR images at dates of the target")
         for tree in trees.values():
             check_levels(tree)
-        guide = group(first, "guide")
+        known = SiteLayout.of(first)
         entries = {t: _dates(tree, protocols, max_dates, max_days, path / t) for t, tree in trees.items()}
         sites[name] = PlannedSite(
             path=str(path.resolve()),
             title=str(first.attrs.get("name", name)),
             landscape=str(first.attrs.get("landscape", "")),
             location=str(first.attrs.get("location", "")),
-            bands=tuple(str(b) for b in guide["band"].values),
-            shape=(guide.sizes["y"], guide.sizes["x"]),
-            guides=tuple(str(t)[:10] for t in guide["time"].values),
+            bands=known.bands,
+            shape=(known.grids.hr.shape[0], known.grids.hr.shape[1]),
+            guides=tuple(str(t)[:10] for t in known.guides),
             shown=thinned(sorted({d for e in entries.values() for d in e.dates}), SHOWN),
             targets=entries,
         )
@@ -175,7 +175,8 @@ def _dates(
     tree: xr.DataTree, protocols: Sequence[str], max_dates: int | None, max_days: float, where: Path
 ) -> PlannedTarget:
     """The LR dates that a reference judges, and that protocols make impossible."""
-    target, reference = group(tree, "target")["time"].values, group(tree, "reference")
+    known, reference = SiteLayout.of(tree), group(tree, "reference")
+    guides, target = known.guides, known.targets
     times, pairs = {str(t)[:10]: t for t in target}, {}
     for day, time in times.items():
         answer = reference["time"].values[nearest(reference, time)]
@@ -184,14 +185,13 @@ def _dates(
     if not pairs:
         raise InputError(where, f"has no image within {max_days:g} days of a reference", "set `max_days` higher")
     dates = thinned(list(pairs), max_dates)
-    guides = group(tree, "guide")["time"].values
     impossible: dict[str, dict[str, str]] = {}
     for text in protocols:
         for date in dates:
             if why := Protocol.parse(text).problem(guides, target, times[date], np.datetime64(pairs[date])):
                 impossible.setdefault(text, {})[date] = why
     return PlannedTarget(
-        ratio=pair_of(tree).ratio,
+        ratio=known.ratio,
         dates=dates,
         references={d: pairs[d] for d in dates},
         lr_dates=tuple(str(t)[:10] for t in target),

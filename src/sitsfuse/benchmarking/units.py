@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from ..core.dates import days, nearest
-from ..core.site import group, pair_of
+from ..core.site import SiteLayout, group
 from ..core.tiling import middle, tile_window
 from ..errors import InputError
 from ..evaluation import evaluate
@@ -89,6 +89,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     (date,) = (t for t in target["time"].values if str(t)[:10] == unit.date)
     answer = np.datetime64(entry.references[unit.date])
     part = (job.see or seen)(job.site.path, unit, date, answer)
+    known = SiteLayout.of(part)
     method = make_method(unit.method, job.options)
     fitted: list[Predictor] = []
     memory.reset_peak()
@@ -111,9 +112,9 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     rows = evaluate(open_series(folder), truth, target, max_days=job.max_days, workers=job.workers)
     judged = time.perf_counter()
     if unit.date in job.site.shown and unit.protocol == STANDARD:
-        pair = pair_of(part)
-        window = tile_window(pair, middle(pair.hr, WINDOW), method.halo(pair.ratio))
-        results.write_sample(predict_window(fitted[0], part, window, frozenset({"weight"})), *unit.place.parts)
+        window = tile_window(known.grids, middle(known.grids.hr, WINDOW), method.halo(known.ratio))
+        image = predict_window(fitted[0], part, known, window, frozenset({"weight"}))
+        results.write_sample(image, *unit.place.parts)
     if job.keep:
         _keep(folder, job.results / "predictions" / unit.place.parent)
     head: dict[str, Any] = {
@@ -124,7 +125,7 @@ def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
         "protocol": unit.protocol,
         "method": unit.method,
         "same_day": rows["days"] == 0,
-        "nearest_guide": _nearest(group(part, "guide")["time"].values, date),
+        "nearest_guide": _nearest(known.guides, date),
         "seconds": fused - began,
         "cpu_seconds": worked,
         "seconds_evaluation": judged - fused,

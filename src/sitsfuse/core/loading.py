@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
@@ -15,7 +16,30 @@ from .grid import Window
 from .series import with_date
 
 
-def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = None) -> xr.Dataset:
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The images of a window, in memory."""
+
+    values: FloatArray
+    """(time, band, y, x) float32, read only where valid."""
+    valid: BoolArray
+    """(time, y, x) bool, finite in all bands."""
+    times: Times
+    """(time,)."""
+
+    @property
+    def known(self) -> FloatArray:
+        """The values, 0 where invalid."""
+        return np.where(self.valid[:, None], self.values, np.float32(0))
+
+
+def load(series: xr.Dataset, window: Window, times: Times | None = None) -> Stack:
+    """Load a window of a series as arrays; parameters as of :func:`read`."""
+    part = read(series, window, times)
+    return Stack(part["reflectance"].values, part["valid"].values, part["time"].values)
+
+
+def read(series: xr.Dataset, window: Window, times: Times | None = None) -> xr.Dataset:
     """Load a window of a series, on the calling thread: tiles and dates are what runs in parallel.
 
     Parameters
@@ -38,10 +62,15 @@ def read(series: xr.Dataset, window: tuple[slice, slice], times: Times | None = 
     in_a_row = known and known == list(range(known[0], known[-1] + 1))
     when = slice(known[0], known[-1] + 1) if in_a_row else known
     part = series[["reflectance", "valid"]].isel(time=when, y=window[0], x=window[1])
-    part = part.load(scheduler="synchronous") if is_dask_collection(part) else part.load()
+    part = _in_memory(part)
     # Whatever a mask says, what is not a number, or beyond all measure, is not valid.
     finite = (np.abs(part["reflectance"].values) < LARGEST).all(axis=1)
     return part if finite[part["valid"].values].all() else part.assign(valid=part["valid"] & finite)
+
+
+def _in_memory(part: xr.Dataset) -> xr.Dataset:
+    # Computed, not loaded: what shares variables with the series would fill the series itself.
+    return part.compute(scheduler="synchronous") if is_dask_collection(part) else part.compute()
 
 
 def _position(series: xr.Dataset, time: np.datetime64) -> int | None:
@@ -78,6 +107,6 @@ def load_image(
         have = [str(b) for b in part["band"].values]
         part = part.isel(band=[have.index(b) for b in bands])
     part = part.transpose(..., "y", "x")
-    loaded = part.compute(scheduler="synchronous") if is_dask_collection(part) else part.compute()
+    loaded = _in_memory(part)
     values, valid = loaded["reflectance"].transpose("band", "y", "x").values, loaded["valid"].values
     return values, valid & (np.abs(values) < LARGEST).all(axis=0)

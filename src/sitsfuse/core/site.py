@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from ..errors import InputError
+from .arrays import Times
 from .checks import check, match_bands
 from .grid import GridPair
-from .series import geobox, make_series
+from .series import geobox, make_series, mtf
 
 
 def make_site(
@@ -102,3 +104,36 @@ def group(site: xr.DataTree, name: str) -> xr.Dataset:
 def pair_of(site: xr.DataTree) -> GridPair:
     """The grids of a site's guide and target."""
     return GridPair(geobox(group(site, "guide")), geobox(group(site, "target")))
+
+
+@dataclass(frozen=True, eq=False)
+class SiteLayout:
+    """What of a site is known without its pixels: derived once, and passed on to whoever works on windows or dates."""
+
+    grids: GridPair
+    """Of guides and LR series."""
+    bands: tuple[str, ...]
+    """Of both, in the order of the guides."""
+    guides: Times
+    """Dates of the guides."""
+    targets: Times
+    """Dates of the LR images."""
+    mtf: tuple[float, ...]
+    """(band,) MTF of the LR sensor at its Nyquist frequency."""
+
+    @classmethod
+    def of(cls, site: xr.DataTree) -> SiteLayout:
+        """That of a site."""
+        guide, target = group(site, "guide"), group(site, "target")
+        return cls(
+            GridPair(geobox(guide), geobox(target)),
+            tuple(str(b) for b in guide["band"].values),
+            guide["time"].values,
+            target["time"].values,
+            tuple(mtf(target)),
+        )
+
+    @property
+    def ratio(self) -> float:
+        """LR pixel size over HR pixel size."""
+        return self.grids.ratio

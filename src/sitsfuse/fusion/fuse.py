@@ -15,8 +15,7 @@ import xarray as xr
 
 from ..core.channels import channels_of
 from ..core.levels import check_levels
-from ..core.series import geobox
-from ..core.site import group, pair_of
+from ..core.site import SiteLayout, group
 from ..core.tiling import blocks
 from ..errors import InputError
 from ..methods import Method, Predictor
@@ -146,24 +145,24 @@ def fuse(
             LOGGER.info("%s", verdict)
         if left_out and on_screening is not None:
             on_screening(screening)
-    times, interpolated = plan_dates(group(tree, "target")["time"].values, dates, every)
-    guide = group(tree, "guide")
+    known = SiteLayout.of(tree)
+    times, interpolated = plan_dates(known.targets, dates, every)
     layout = Layout(
         times=times,
         interpolated=interpolated,
-        channels=channels_of(guide),
-        box=geobox(guide),
-        guides=guide["time"].values,
+        channels=channels_of(group(tree, "guide")),
+        box=known.grids.hr,
+        guides=known.guides,
         weights=weights,
-        tile=tile or _tile(tree, chosen, len(times), out, overwrite, workers, scheduler),
-        config=configuration_of(tree, chosen, times) | {"left_out_guides": left_out},
-        inside=pair_of(tree).inside,
+        tile=tile or _tile(known, chosen, len(times), out, overwrite, workers, scheduler),
+        config=configuration_of(tree, known, chosen, times) | {"left_out_guides": left_out},
+        inside=known.grids.inside,
     )
     with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree)) as output:
         threads.bound()
         try:
             with open_pool(workers, scheduler) as pool:
-                Run(tree, chosen, output, pool, report, on_fit or _ignore).go()
+                Run(tree, known, chosen, output, pool, report, on_fit or _ignore).go()
         except InputError:
             # The user mends input or options and comes back, maybe with another configuration.
             output.withdraw()
@@ -182,7 +181,7 @@ def _without(site: xr.DataTree, times: npt.NDArray[np.datetime64]) -> xr.DataTre
 
 
 def _tile(
-    site: xr.DataTree,
+    site: SiteLayout,
     method: Method,
     dates: int,
     out: str | Path | None,
@@ -198,10 +197,9 @@ def _tile(
                 return known
     if scheduler is not None:
         return TILE  # nobody knows the memory of its workers
-    guide, pair = group(site, "guide"), pair_of(site)
-    planes = max(guide.sizes["time"], 1) * guide.sizes["band"]
+    planes = max(len(site.guides), 1) * len(site.bands)
     slots = workers or threads.default_workers()
-    return tile_side(pair.hr.shape, method.halo(pair.ratio), planes, dates, slots, memory.free())
+    return tile_side(site.grids.hr.shape, method.halo(site.ratio), planes, dates, slots, memory.free())
 
 
 def check_guides(site: xr.DataTree, method: Method) -> None:

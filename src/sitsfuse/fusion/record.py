@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
-from ..core.series import geobox, mtf
-from ..core.site import group, pair_of
+from ..core.site import SiteLayout, group
 from ..methods import Method, Predictor
 from ..version import __version__
 from .outputs.layout import Layout
@@ -27,7 +27,9 @@ def record_of(layout: Layout, date: int, predictor: Predictor) -> dict[str, Any]
     }
 
 
-def configuration_of(site: xr.DataTree, method: Method, times: npt.NDArray[np.datetime64]) -> dict[str, Any]:
+def configuration_of(
+    site: xr.DataTree, known: SiteLayout, method: Method, times: npt.NDArray[np.datetime64]
+) -> dict[str, Any]:
     """Everything that the result depends on, for the provenance and to recognise the run."""
     guide, target = group(site, "guide"), group(site, "target")
     return {
@@ -35,18 +37,17 @@ def configuration_of(site: xr.DataTree, method: Method, times: npt.NDArray[np.da
         "method": method.name,
         "options": json.loads(json.dumps(dataclasses.asdict(method))),  # type: ignore[call-overload]
         "site": str(site.attrs.get("name", "")),
-        "ratio": pair_of(site).ratio,
-        "bands": [str(b) for b in guide["band"].values],
-        "grids": [_grid(guide), _grid(target)],
+        "ratio": known.ratio,
+        "bands": list(known.bands),
+        "grids": [_grid(known.grids.hr), _grid(known.grids.lr)],
         "guides": _inputs(guide),
         "targets": _inputs(target),
-        "mtf": mtf(target),
+        "mtf": list(known.mtf),
         "dates": [str(t)[:10] for t in times],
     }
 
 
-def _grid(series: xr.Dataset) -> str:
-    box = geobox(series)
+def _grid(box: GeoBox) -> str:
     epsg = None if box.crs is None else box.crs.to_epsg()
     place = " ".join(f"{v:.12g}" for v in box.affine[:6])
     return f"{f'EPSG:{epsg}' if epsg else box.crs} {box.shape[0]}x{box.shape[1]} {place}"

@@ -18,8 +18,8 @@ from odc.geo.geobox import GeoBox
 
 from ..core.grid import GridPair
 from ..core.loading import read
-from ..core.series import geobox, make_series
-from ..core.site import group, pair_of
+from ..core.series import make_series
+from ..core.site import SiteLayout, group
 from ..core.tiling import TileWindow, tiles
 from ..errors import InputError
 from ..methods import Method, Predictor, Study, Tile
@@ -43,6 +43,7 @@ class Run:
     """One run: takes the dates block by block, fits them, and predicts the tiles of all dates of a block at once."""
 
     site: xr.DataTree
+    known: SiteLayout
     method: Method
     output: Output
     pool: Pool
@@ -52,7 +53,7 @@ class Run:
     def go(self) -> None:
         """Do what is not done yet."""
         layout = self.output.layout
-        pair = pair_of(self.site)
+        pair = self.known.grids
         self.windows = list(tiles(pair, layout.tile, self.method.halo(pair.ratio)))
         self.left: dict[int, set[int]] = {}
         for date in range(len(layout.times)):
@@ -122,7 +123,8 @@ class Run:
         for index, window in enumerate(self.windows):
             lacking = tuple(date for date in fits if index in self.left[date])
             if lacking:
-                call = run_block, self.site, self.output, index, window, lacking, *(fits[date] for date in lacking)
+                site = self.site, self.known
+                call = run_block, *site, self.output, index, window, lacking, *(fits[date] for date in lacking)
                 self.queue.append((self._predicted, lacking, call))
 
     def _predicted(self, dates: tuple[int, ...], task: Any) -> None:
@@ -155,12 +157,18 @@ def fit_date(study: Study, date: np.datetime64) -> Predictor:
 
 
 def run_block(
-    site: xr.DataTree, output: Output, index: int, window: TileWindow, dates: tuple[int, ...], *predictors: Predictor
+    site: xr.DataTree,
+    known: SiteLayout,
+    output: Output,
+    index: int,
+    window: TileWindow,
+    dates: tuple[int, ...],
+    *predictors: Predictor,
 ) -> int:
     """Read a tile, predict and keep it for some dates; returns its index."""
     threads.bound()
     asked = frozenset({"weight"} if output.layout.weights else ())
-    for date, image in zip(dates, predict_dates(predictors, site, window, asked), strict=True):
+    for date, image in zip(dates, predict_dates(predictors, site, known, window, asked), strict=True):
         if output.layout.weights and "weight" not in image:
             raise InputError("`weights`", "the method has no weights of guides", "leave `weights` out or use ddi")
         output.write(date, index, window.core, image)
@@ -168,15 +176,23 @@ def run_block(
 
 
 def predict_window(
-    predictor: Predictor, site: xr.DataTree, window: TileWindow, diagnostics: frozenset[str] = frozenset()
+    predictor: Predictor,
+    site: xr.DataTree,
+    known: SiteLayout,
+    window: TileWindow,
+    diagnostics: frozenset[str] = frozenset(),
 ) -> xr.Dataset:
     """What a predictor makes of a window of a site, in memory; see `predict_dates`."""
-    (image,) = predict_dates([predictor], site, window, diagnostics)
+    (image,) = predict_dates([predictor], site, known, window, diagnostics)
     return image
 
 
 def predict_dates(
-    predictors: Sequence[Predictor], site: xr.DataTree, window: TileWindow, diagnostics: frozenset[str] = frozenset()
+    predictors: Sequence[Predictor],
+    site: xr.DataTree,
+    known: SiteLayout,
+    window: TileWindow,
+    diagnostics: frozenset[str] = frozenset(),
 ) -> Iterator[xr.Dataset]:
     """What predictors of several dates make of a window of a site, one after the other; the guides are read once.
 
@@ -184,7 +200,7 @@ def predict_dates(
     ----------
     predictors
         Of one date each.
-    site
+    site, known
         The site they were fitted on.
     window
         What to predict and to read, as :func:`~sitsfuse.core.tiling.tiles` gives it for the method's halo.
@@ -197,11 +213,10 @@ def predict_dates(
         As :class:`~sitsfuse.methods.base.Predictor` gives it, on the window's core.
     """
     guide, target = group(site, "guide"), group(site, "target")
-    pair = GridPair(geobox(guide), geobox(target))
     every = np.unique(np.concatenate([p.guides for p in predictors]))
     images, memo = read(guide, window.block, every), Memo()
     for predictor in predictors:
-        part, grids = _target_part(target, pair, window, predictor.targets)
+        part, grids = _target_part(target, known, window, predictor.targets)
         own = _chosen(images, np.searchsorted(every, predictor.guides))
         yield predictor(Tile(own, part, grids, diagnostics, window.inner, memo)).isel(
             y=window.inner[0], x=window.inner[1]
@@ -217,9 +232,10 @@ def _chosen(images: xr.Dataset, places: npt.NDArray[np.intp]) -> xr.Dataset:
 
 
 def _target_part(
-    target: xr.Dataset, pair: GridPair, window: TileWindow, times: npt.NDArray[np.datetime64]
+    target: xr.Dataset, known: SiteLayout, window: TileWindow, times: npt.NDArray[np.datetime64]
 ) -> tuple[xr.Dataset, GridPair]:
     """The LR images that a tile needs, and the tile's grids."""
+    pair = known.grids
     if all(part.stop > part.start for part in pair.lr_window(window.block)):
         return read(target, window.lr, times), pair.crop(window.block, window.lr)
     # The block lies outside the target's image: invalid pixels there tell the method so.
@@ -230,7 +246,6 @@ def _target_part(
     (top, bottom), (left, right) = spans
     shape = bottom - top, right - left
     box = GeoBox(shape, pair.lr.affine @ Affine.translation(left, top), pair.lr.crs)
-    bands = [str(b) for b in target["band"].values]
-    nothing = np.full((len(times), len(bands), *shape), np.nan, np.float32)
-    empty = make_series(nothing, np.zeros((len(times), *shape), bool), times, bands, box)
+    nothing = np.full((len(times), len(known.bands), *shape), np.nan, np.float32)
+    empty = make_series(nothing, np.zeros((len(times), *shape), bool), times, known.bands, box)
     return empty, GridPair(pair.hr[window.block], box)

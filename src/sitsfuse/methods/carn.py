@@ -14,8 +14,7 @@ import xarray as xr
 from ..core.arrays import BoolArray, FloatArray, Times
 from ..core.grid import GridPair
 from ..core.options import Natural, need, settle
-from ..core.series import mtf
-from ..core.site import group, pair_of
+from ..core.site import SiteLayout
 from ..errors import InputError
 from ..operators.deviation import local_deviation
 from ..operators.residual import residual_halo
@@ -76,11 +75,10 @@ class CARN(Rehearsed):
         InputError
             If there is no model for the site's bands and ratio, it is damaged, or what runs it is missing.
         """
-        target = group(site, "target")
-        bands, ratio = [str(b) for b in target["band"].values], pair_of(site).ratio
-        folder = find_model(self.model, bands, ratio)
+        layout = SiteLayout.of(site)
+        folder = find_model(self.model, list(layout.bands), layout.ratio)
         model = load_model(folder, self.runtime, self.device)
-        return CARNPlain(model, model.card.place(bands, ratio, folder), tuple(mtf(target)), self.iterations)
+        return CARNPlain(model, model.card.place(list(layout.bands), layout.ratio, folder), layout.mtf, self.iterations)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import xarray as xr
 from ..core.arrays import FloatArray, Times
 from ..core.dates import days
 from ..core.grid import GridPair, Window
-from ..core.loading import read
+from ..core.loading import load
 from ..core.series import geobox
 from ..core.timeline import effective_gap, temporal_weights
 from ..operators.residual import correct
@@ -177,8 +177,8 @@ def compare(
         lr = pair.lr_window(hr)
         if any(part.stop <= part.start for part in lr):
             continue
-        grids, block = pair.crop(hr, lr), read(guide, hr)
-        values, valid = block["reflectance"].values, block["valid"].values
+        grids, block = pair.crop(hr, lr), load(guide, hr)
+        values, valid = block.values, block.valid
         for k in nearest:
             others = np.arange(len(times)) != k
             ok = valid[k] & valid[others].any(axis=0)

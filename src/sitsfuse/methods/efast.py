@@ -15,8 +15,7 @@ from ..core.arrays import BoolArray, FloatArray, Times
 from ..core.dates import days
 from ..core.grid import GridPair
 from ..core.options import NotNegative, Positive, settle
-from ..core.series import mtf
-from ..core.site import group
+from ..core.site import SiteLayout
 from ..core.timeline import interpolate
 from ..operators.matrices import cell_matrix, separable, up_matrix
 from ..operators.residual import residual_halo
@@ -72,7 +71,8 @@ class EFAST(Rehearsed):
 
     def examine(self, site: xr.DataTree, found: Sequence[Any]) -> EFASTPlain:
         """Nothing to learn but the dates of the guides and the LR sensor's MTF."""
-        return EFASTPlain(group(site, "guide")["time"].values, self, tuple(mtf(group(site, "target"))))
+        layout = SiteLayout.of(site)
+        return EFASTPlain(layout.guides, self, layout.mtf)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ import xarray as xr
 from ..core.arrays import BoolArray, FloatArray, Times
 from ..core.dates import days
 from ..core.grid import GridPair, Window
-from ..core.loading import read
-from ..core.series import mtf
-from ..core.site import group, pair_of
+from ..core.loading import load
+from ..core.site import SiteLayout, group
 from ..core.tiling import blocks
 from ..core.timeline import interpolate
 from .matrices import down_halo
@@ -39,21 +38,22 @@ class Coarse:
     """(S,) dates of the LR images."""
 
     @classmethod
-    def read(cls, site: xr.DataTree, lr: Window) -> Coarse:
-        """Read a window of the LR grid, and the HR pixels that it is degraded from."""
-        guide, target, pair = group(site, "guide"), group(site, "target"), pair_of(site)
-        window = hr_window(pair, lr, down_halo(pair.ratio, min(mtf(target))))
-        block, images = read(guide, window), read(target, lr)
-        values, valid = down(block["reflectance"].values, block["valid"].values, pair.crop(window, lr), mtf(target))
-        clear = images["valid"].values
-        return cls(
-            np.where(valid[:, None], values, np.float32(0)),
-            valid,
-            np.where(clear[:, None], images["reflectance"].values, np.float32(0)),
-            clear,
-            guide["time"].values,
-            target["time"].values,
-        )
+    def read(cls, site: xr.DataTree, layout: SiteLayout, lr: Window) -> Coarse:
+        """Read a window of the LR grid, and the HR pixels that it is degraded from.
+
+        Parameters
+        ----------
+        site, layout
+            The site.
+        lr
+            The window.
+        """
+        pair = layout.grids
+        window = hr_window(pair, lr, down_halo(pair.ratio, min(layout.mtf)))
+        block, images = load(group(site, "guide"), window), load(group(site, "target"), lr)
+        values, valid = down(block.values, block.valid, pair.crop(window, lr), layout.mtf)
+        values = np.where(valid[:, None], values, np.float32(0))
+        return cls(values, valid, images.known, images.valid, block.times, images.times)
 
     def near(self, most: float) -> list[bool]:
         """Whether each guide has an LR image within ``most`` days."""

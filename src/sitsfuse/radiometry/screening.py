@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from ..core.arrays import BoolArray
 from ..core.grid import GridPair, Window
-from ..core.site import group, pair_of
+from ..core.site import SiteLayout, group
 from ..operators.coarse import Coarse, lr_windows, near, sampled
 from ..operators.matrices import nearest_index
 from .evidence import FEWEST_GUIDES, FEWEST_PIXELS, NEAR, Usual, distances
@@ -117,21 +117,21 @@ def screen(site: xr.DataTree, most: int | None = None) -> Screening:
     Screening
         Without findings where there is no clear evidence.
     """
-    guide, pair = group(site, "guide"), pair_of(site)
-    times = guide["time"].values
+    layout = SiteLayout.of(site)
+    times, pair = layout.guides, layout.grids
     nothing = Screening(tuple(Verdict(t, 0.0, 0.0, False) for t in times), None, pair)
-    if sum(near(times, group(site, "target")["time"].values, NEAR)) < FEWEST_GUIDES:
+    if sum(near(times, layout.targets, NEAR)) < FEWEST_GUIDES:
         return nothing
     windows = lr_windows(pair, SIDE)
     if most is not None:
         windows = [windows[i] for i in sampled(windows, most)]
-    parts = {i: Coarse.read(site, windows[i]) for i in sampled(windows, SAMPLED)}
+    parts = {i: Coarse.read(site, layout, windows[i]) for i in sampled(windows, SAMPLED)}
     usual = Usual.of(list(parts.values()))
     if usual is None:
         return nothing
     sure, likely, edge, judged, known, shared = (np.zeros((len(times), *pair.lr.shape), bool) for _ in range(6))
     for i, (rows, cols) in enumerate(windows):
-        part = parts.pop(i) if i in parts else Coarse.read(site, (rows, cols))
+        part = parts.pop(i) if i in parts else Coarse.read(site, layout, (rows, cols))
         distance, evidence = distances(part, usual)
         at = (slice(None), rows, cols)
         sure[at], likely[at], edge[at] = (distance > level for level in (SURE, LIKELY, EDGE))

@@ -10,8 +10,7 @@ import xarray as xr
 
 from ...core.arrays import BoolArray, F64Array, FloatArray, Times
 from ...core.dates import days
-from ...core.series import mtf
-from ...core.site import group, pair_of
+from ...core.site import SiteLayout, group
 from ...operators.matrices import down_matrix
 from ...stats.noise import grain_and_noise
 from ..shared import anchor as anchoring
@@ -94,16 +93,14 @@ class DDIStudy:
     @classmethod
     def of(cls, site: xr.DataTree, options: Options) -> DDIStudy:
         """Read the site's guides on training windows, and see what left-out guides tell."""
-        guide, target = group(site, "guide"), group(site, "target")
-        mtfs = tuple(mtf(target))
-        pair = pair_of(site)
-        times = guide["time"].values
+        guide, target, layout = group(site, "guide"), group(site, "target"), SiteLayout.of(site)
+        mtfs, pair, times = layout.mtf, layout.grids, layout.guides
         windows = read_windows(guide, target, pair, options.pixels, options.seed)
         facts = None
         if windows is not None:
             samples = read_samples(guide, target, pair, windows.places)
             anchor = anchoring.learn(site) if options.strength < 0 else anchoring.Anchor.plain(len(mtfs))
-            facts = _facts(windows, samples, times, target["time"].values, mtfs, options, anchor)
+            facts = _facts(windows, samples, times, layout.targets, mtfs, options, anchor)
         return cls(options, times, mtfs, guide, target, facts)
 
     def fit(self, date: np.datetime64) -> DDIPredictor:

@@ -15,7 +15,7 @@ import xarray as xr
 from ...core.arrays import BoolArray, FloatArray, Times
 from ...core.dates import days
 from ...core.grid import GridPair, Window
-from ...core.loading import read
+from ...core.loading import load
 from ...core.series import geobox, mtf
 from ...operators.matrices import down_halo
 from ...operators.updown import down
@@ -68,11 +68,11 @@ class Windows:
         """
         when = np.array([date], target["time"].dtype)
         box = geobox(target)
-        parts = [read(target, place, when).isel(time=0) for place in self.places]
+        parts = [load(target, place, when) for place in self.places]
         shape = self.coarse.valid.shape[-2:]
         biases = [anchor.bias(date, box[place]) for place in self.places]
-        values = _stack([p["reflectance"].values - b for p, b in zip(parts, biases, strict=True)], shape)
-        return values, _stack([p["valid"].values for p in parts], shape)
+        values = _stack([p.values[0] - b for p, b in zip(parts, biases, strict=True)], shape)
+        return values, _stack([p.valid[0] for p in parts], shape)
 
 
 def read_windows(guide: xr.Dataset, target: xr.Dataset, pair: GridPair, most: int, seed: int) -> Windows | None:
@@ -92,8 +92,8 @@ def read_windows(guide: xr.Dataset, target: xr.Dataset, pair: GridPair, most: in
         if found >= most:
             break
         hr = _hr_window(pair, cells[i], halo)
-        block = read(guide, hr)
-        values, valid = down(block["reflectance"].values, block["valid"].values, pair.crop(hr, cells[i]), mtfs)
+        block = load(guide, hr)
+        values, valid = down(block.values, block.valid, pair.crop(hr, cells[i]), mtfs)
         if valid.any():
             places.append(cells[i])
             parts.append((values, valid))
@@ -121,11 +121,11 @@ def read_samples(guide: xr.Dataset, target: xr.Dataset, pair: GridPair, places: 
     for place in places[:: max(1, -(-len(places) // SAMPLES))]:
         lr = _middle(place, side)
         hr = _hr_window(pair, lr, halo)
-        block, series, grids = read(guide, hr), read(target, lr), pair.crop(hr, lr)
-        values, valid = block["reflectance"].values, block["valid"].values
+        block, series, grids = load(guide, hr), load(target, lr), pair.crop(hr, lr)
+        values, valid = block.values, block.valid
         coarse, seen = down(values, valid, grids, mtfs)
         clean = np.where(seen[:, None], coarse, np.float32(0))
-        out.append(Sample(values, valid, clean, seen, series["reflectance"].values, series["valid"].values, grids))
+        out.append(Sample(values, valid, clean, seen, series.values, series.valid, grids))
     return out
 
 

@@ -13,8 +13,7 @@ import xarray as xr
 from ...core.arrays import BoolArray, FloatArray
 from ...core.grid import GridPair
 from ...core.options import Count, Natural, need, settle
-from ...core.series import geobox
-from ...core.site import group, pair_of
+from ...core.site import pair_of
 from ...operators.matrices import FILL_RADIUS, cell_matrix, down_halo, nearest_index, separable
 from ...operators.residual import residual_halo
 from ...operators.thin_plate import REACH, thin_plate
@@ -87,8 +86,8 @@ class FSDAF(Rehearsed):
     def examine(self, site: xr.DataTree, found: Sequence[Classes]) -> FSDAFPlain:
         """Find the share of the classes of every guide in the LR pixels of these blocks."""
         calendar, pair = Calendar.of(site), pair_of(site)
-        windows = sample_windows(geobox(group(site, "guide")).shape)
-        tiles = ((sample_tile(site, calendar, window), pair.lr_window(window)) for window in windows)
+        windows = sample_windows(pair.hr.shape)
+        tiles = ((sample_tile(site, pair, calendar, window), pair.lr_window(window)) for window in windows)
         mixtures = [Mixture.of(tile, lr, calendar, found) for tile, lr in tiles if tile is not None]
         return FSDAFPlain(calendar, tuple(found), tuple(mixtures), self)
 

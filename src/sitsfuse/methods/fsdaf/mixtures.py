@@ -10,7 +10,7 @@ import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray
 from ...core.grid import Window
-from ...core.loading import read
+from ...core.loading import load
 from ...core.series import geobox
 from ...operators.updown import down
 from ..base import Tile
@@ -50,8 +50,8 @@ class Mixture:
 
     def changes(self, date: np.datetime64, target: xr.Dataset) -> list[tuple[FloatArray, FloatArray]]:
         """Of the LR pixels clear at a date, (n, class) share of each class and (n, band) change, for each guide."""
-        image = read(target, self.window, np.array([date], target["time"].dtype))
-        today, clear = image["reflectance"].values[0], image["valid"].values[0]
+        image = load(target, self.window, np.array([date], target["time"].dtype))
+        today, clear = image.values[0], image.valid[0]
         out = []
         for share, then, usable in zip(self.shares, self.then, self.usable, strict=True):
             use = usable & clear
@@ -65,10 +65,9 @@ def sample_pixels(guide: xr.Dataset) -> list[FloatArray]:
     most = SAMPLE // len(windows)
     found: list[list[FloatArray]] = [[] for _ in range(guide.sizes["time"])]
     for window in windows:
-        part = read(guide, window)
-        values, valid = part["reflectance"].values, part["valid"].values
+        part = load(guide, window)
         for k, pixels in enumerate(found):
-            clear = np.flatnonzero(valid[k])
+            clear = np.flatnonzero(part.valid[k])
             clear = np.random.default_rng(0).choice(clear, most, replace=False) if clear.size > most else clear
-            pixels.append(values[k].reshape(len(values[k]), -1)[:, clear].T)
+            pixels.append(part.values[k].reshape(len(part.values[k]), -1)[:, clear].T)
     return [np.concatenate(pixels) for pixels in found]

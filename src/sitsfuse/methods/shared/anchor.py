@@ -19,10 +19,9 @@ from odc.geo.geobox import GeoBox
 
 from ...core.arrays import BoolArray, F64Array, FloatArray, Times
 from ...core.dates import days
-from ...core.grid import GridPair, Window
-from ...core.loading import read
-from ...core.series import mtf
-from ...core.site import group, pair_of
+from ...core.grid import Window
+from ...core.loading import load
+from ...core.site import SiteLayout, group
 from ...core.timeline import temporal_weights
 from ...operators.coarse import Coarse, hr_window, lr_windows, sampled
 from ...operators.residual import correct
@@ -125,10 +124,11 @@ def learn(site: xr.DataTree) -> Anchor:
     site
         A site with guides, lazy or not. At most `SAMPLED` windows are read; the whole where a bias per LR pixel pays.
     """
-    pair, bands = pair_of(site), group(site, "guide").sizes["band"]
+    layout = SiteLayout.of(site)
+    pair, bands = layout.grids, len(layout.bands)
     windows = lr_windows(pair, SIDE)
     sample = [windows[i] for i in sampled(windows, SAMPLED)]
-    parts = [Coarse.read(site, w) for w in sample]
+    parts = [Coarse.read(site, layout, w) for w in sample]
     found = Disagreement.of(_stacked(parts))
     kinds: tuple[str, ...] = ("guides",) * bands
     errors: dict[str, F64Array] = {}
@@ -136,7 +136,7 @@ def learn(site: xr.DataTree) -> Anchor:
     believed = believed_level(parts) if differ else None
     noise = found.noise(believed)
     if differ:
-        tried = _tried(site, pair, sample[:TRIED], parts[:TRIED], noise, believed)
+        tried = _tried(site, layout, sample[:TRIED], parts[:TRIED], noise, believed)
         kinds, errors = _choose(tried, found.differ, "guides" if believed is None else "mean")
     level = np.stack([noise[kind][:, b] for b, kind in enumerate(kinds)], axis=1).astype(np.float32)
     told = {kind: tuple(float(v) for v in values) for kind, values in errors.items()}
@@ -146,10 +146,10 @@ def learn(site: xr.DataTree) -> Anchor:
     if not {"field", "series"} & set(kinds):
         return Anchor(kinds, level, differ, told, flat)
     mean = np.repeat(np.repeat(flat[:, None, None], pair.lr.shape[0], 1), pair.lr.shape[1], 2)
-    times = group(site, "guide")["time"].values
+    times = layout.guides
     per_date = np.full((len(times), bands, *pair.lr.shape), np.nan, np.float32) if "series" in kinds else None
     for rows, cols in windows:
-        excess = Coarse.read(site, (rows, cols)).excess(FAR)
+        excess = Coarse.read(site, layout, (rows, cols)).excess(FAR)
         count = np.isfinite(excess[:, 0]).sum(axis=0)
         total = np.nan_to_num(excess).sum(axis=0) - count * flat[:, None, None]
         mean[:, rows, cols] += total / (count + np.float32(SHRINK))
@@ -160,21 +160,20 @@ def learn(site: xr.DataTree) -> Anchor:
 
 def _tried(
     site: xr.DataTree,
-    pair: GridPair,
+    layout: SiteLayout,
     windows: list[Window],
     parts: list[Coarse],
     noise: Mapping[str, F64Array],
     level: FloatArray | None,
 ) -> dict[str, F64Array]:
     """(K, B) mean squared error of left-out guides at HR, per anchor, by a residual added to their interpolation."""
-    guide, mtfs = group(site, "guide"), tuple(mtf(group(site, "target")))
-    times, bands = guide["time"].values, guide.sizes["band"]
+    guide, mtfs, times, bands = group(site, "guide"), layout.mtf, layout.guides, len(layout.bands)
     square = {kind: np.zeros((len(times), bands)) for kind in KINDS}
     count = np.zeros(len(times))
     for window, part in zip(windows, parts, strict=True):
-        hr = hr_window(pair, window, 0)
-        block, grids = read(guide, hr), pair.crop(hr, window)
-        values, valid = block["reflectance"].values, block["valid"].values
+        hr = hr_window(layout.grids, window, 0)
+        block, grids = load(guide, hr), layout.grids.crop(hr, window)
+        values, valid = block.values, block.valid
         found = Disagreement.of(part)
         # The first and the last guide would be extrapolated, as few dates are.
         for k in (k for k in found.guides if 0 < k < len(times) - 1):

@@ -12,8 +12,7 @@ import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray, Times
 from ...core.dates import days
-from ...core.series import mtf
-from ...core.site import group
+from ...core.site import SiteLayout
 from ...operators.updown import down
 from ..base import Tile
 
@@ -37,10 +36,9 @@ class Calendar:
     @classmethod
     def of(cls, site: xr.DataTree) -> Calendar:
         """The dates of a site."""
-        target = group(site, "target")
-        guides, targets = group(site, "guide")["time"].values, target["time"].values
-        near = np.array([(np.abs(days(guides, t)) <= NEAR).any() for t in targets], bool)
-        return cls(guides, targets[near], targets, tuple(mtf(target)))
+        layout = SiteLayout.of(site)
+        near = np.array([(np.abs(days(layout.guides, t)) <= NEAR).any() for t in layout.targets], bool)
+        return cls(layout.guides, layout.targets[near], layout.targets, layout.mtf)
 
     def on(self, date: np.datetime64) -> Dates:
         """The dates for the prediction of one."""

@@ -10,8 +10,7 @@ import xarray as xr
 
 from ...core.arrays import BoolArray, FloatArray
 from ...core.grid import Window
-from ...core.loading import read
-from ...core.series import geobox
+from ...core.loading import load
 from ...core.site import group, pair_of
 from .dates import Calendar
 from .gapless import Closed
@@ -53,8 +52,8 @@ class Moments:
         n, bands = len(calendar.guides), guide.sizes["band"]
         lr, hr = (np.zeros((bands, n + 1, n + 1)) for _ in range(2))
         samples = []
-        for core in sample_windows(geobox(guide).shape):
-            tile = sample_tile(site, calendar, core)
+        for core in sample_windows(pair.hr.shape):
+            tile = sample_tile(site, pair, calendar, core)
             if tile is None:
                 continue
             guides = Closed.of(tile, calendar)
@@ -78,9 +77,9 @@ class Moments:
         bands, n = self.lr.shape[0], self.lr.shape[1] - 1
         total = np.zeros((bands, n + 2, n + 2))
         for sample in self.samples:
-            image = read(target, sample.window, np.array([date], target["time"].dtype))
-            known = sample.covered & image["valid"].values[0]
-            clean = np.where(known, image["reflectance"].values, np.float32(0))
+            image = load(target, sample.window, np.array([date], target["time"].dtype))
+            known = sample.covered & image.valid[0]
+            clean = np.where(known, image.values, np.float32(0))
             total += products(np.concatenate([sample.coarse, clean]), known)
         return total / np.maximum(total[:, -1:, -1:], 1), float(total[0, -1, -1])
 

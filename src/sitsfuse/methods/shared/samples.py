@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from ...core.arrays import FloatArray
-from ...core.grid import Window
-from ...core.loading import read
+from ...core.grid import GridPair, Window
+from ...core.loading import load, read
 from ...core.series import geobox
-from ...core.site import group, pair_of
+from ...core.site import group
 from ...core.tiling import tile_window
 from ...operators.matrices import down_halo
 from ..base import Tile
@@ -32,10 +32,9 @@ def statistics(guide: xr.Dataset) -> tuple[FloatArray, FloatArray]:
     total = np.zeros((guide.sizes["time"], guide.sizes["band"]))
     square = np.zeros_like(total)
     for window in sample_windows(geobox(guide).shape):
-        part = read(guide, window)
-        values, valid = part["reflectance"].values, part["valid"].values
-        for k in range(len(values)):
-            pixels = values[k][:, valid[k]].astype(np.float64)
+        part = load(guide, window)
+        for k in range(len(part.values)):
+            pixels = part.values[k][:, part.valid[k]].astype(np.float64)
             count[k] += pixels.shape[1]
             total[k] += pixels.sum(axis=1)
             square[k] += (pixels**2).sum(axis=1)
@@ -57,9 +56,8 @@ def sample_windows(shape: Iterable[int]) -> list[Window]:
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]
 
 
-def sample_tile(site: xr.DataTree, calendar: Calendar, core: Window) -> Tile | None:
+def sample_tile(site: xr.DataTree, pair: GridPair, calendar: Calendar, core: Window) -> Tile | None:
     """The LR pixels over a window of the HR image with the guides of their whole footprints; None without LR pixels."""
-    pair = pair_of(site)
     lr = pair.lr_window(core)
     if any(part.stop <= part.start for part in lr):
         return None

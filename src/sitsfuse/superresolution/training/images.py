@@ -13,8 +13,8 @@ import xarray as xr
 from ...core.checks import match_bands
 from ...core.grid import Window
 from ...core.loading import load_image
-from ...core.series import DEFAULT_MTF, mtf
-from ...core.site import group, pair_of
+from ...core.series import DEFAULT_MTF
+from ...core.site import SiteLayout, group
 from ...errors import InputError
 from ...readers import open_series, open_site, series_names
 from ..card import FACTOR_TOLERANCE
@@ -123,8 +123,8 @@ def _open(source: Source, target: str) -> _Place:
         name = Path(str(series.attrs.get("source", "series"))).resolve().name
         return _Place(name.removesuffix(".zarr"), series, None, None)
     site = source if isinstance(source, xr.DataTree) else open_site(source, target)
-    level = float(np.mean(mtf(group(site, "target"))))
-    return _Place(str(site.attrs.get("name", "site")), group(site, "guide"), pair_of(site).ratio, level)
+    known = SiteLayout.of(site)
+    return _Place(str(site.attrs.get("name", "site")), group(site, "guide"), known.ratio, float(np.mean(known.mtf)))
 
 
 def _from_series(places: list[_Place], factor: float | None, most: int, patch: int, seed: int) -> Collection:
