@@ -7,7 +7,8 @@ from sitsfuse.core.site import make_site
 from sitsfuse.preparation import make_config, plan_site, prepare
 from sitsfuse.preparation.blurring import fit_blur
 from sitsfuse.preparation.harmonizing import comparisons
-from sitsfuse.preparation.placing import Placed, Placing, key
+from sitsfuse.preparation.placed import Placed, Placing
+from sitsfuse.preparation.placing import key
 from sitsfuse.readers import open_site
 from sitsfuse.runtime.progress import silent
 from sitsfuse.writers import write_site

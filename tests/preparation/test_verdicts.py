@@ -1,8 +1,11 @@
 """Verdicts in words, and on the page."""
 
 import math
+from dataclasses import replace
 
+from sitsfuse.core.displacement import STAY
 from sitsfuse.preparation.page import prepare_page
+from sitsfuse.preparation.placed import ImageRecord, Placed
 from sitsfuse.preparation.verdicts import Said, registration_verdict
 from sitsfuse.stats.heldout import Verdict
 
@@ -25,13 +28,15 @@ def test_a_verdict_says_what_was_decided_why_and_what_it_gains():
 
 
 def test_images_that_take_what_the_others_have_are_counted():
-    moved = {"applied": True, "shift_x": 3.0, "shift_y": 4.0, "shift_px": [0.3, 0.4]}
+    moved = Placed(STAY.plus(3.0, 4.0), "good", shift_px=(0.3, 0.4), applied=True)
     images = [
-        {"role": "target", "quality": "good", **moved},
-        {"role": "target", "quality": "common", **moved},
-        {"role": "target", "quality": "failed", "shift_x": 0.0, "shift_y": 0.0, "shift_px": [0.0, 0.0]},
-        {"role": "guide", "quality": "good", **moved},
+        ImageRecord("target", placed=moved),
+        ImageRecord("target", placed=replace(moved, quality="common")),
+        ImageRecord("target", placed=Placed(quality="failed")),
+        ImageRecord("guide", placed=moved),
     ]
+    told = images[0].to_json()
+    assert (told["shift_x"], told["shift_y"], told["shift_px"], told["quality"]) == (3.0, 4.0, [0.3, 0.4], "good")
     text = registration_verdict("lr", Verdict("applied", 0.5, 0.1, 0.4, 0.2, 2), images).text
     assert "2 of 3 images moved, by 0.50 px or 5.0 m (median), at most 0.50 px; 1 of them as the others are" in text
     assert "falls by 50 ± 10 %, from 0.40 to 0.20 px" in text

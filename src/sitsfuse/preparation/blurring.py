@@ -19,7 +19,8 @@ from ..runtime.progress import Progress
 from ..stats.heldout import Verdict
 from .config import PrepareConfig
 from .harmonizing import Comparison
-from .placing import CLOUDY, Placing, key
+from .placed import Placing
+from .placing import CLOUDY, key
 from .survey import Chosen, Survey
 
 LARGEST = 1536

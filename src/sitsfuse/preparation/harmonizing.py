@@ -17,7 +17,8 @@ from ..radiometry.lines import combine_weights
 from ..radiometry.samples import Means, Samples, between, bridge_days, together, window_means
 from ..runtime.progress import Progress
 from .config import PrepareConfig
-from .placing import Placing, key
+from .placed import Placing
+from .placing import key
 from .sources import Source
 from .survey import Chosen, Survey
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -15,13 +14,14 @@ from ..core.arrays import BoolArray, F64Array
 from ..core.displacement import STAY, Displacement
 from ..core.tiling import middle
 from ..errors import InputError
-from ..registration.register import register_images
+from ..registration.register import Registration, register_images
 from ..registration.series import agree, worthwhile
 from ..runtime.progress import Progress
 from ..stats.heldout import State as Decision
 from ..stats.heldout import Verdict, gain
 from .config import PrepareConfig
 from .image import Pixels
+from .placed import Placed, Placing
 from .sources import Source
 from .state import State
 from .survey import Chosen, Survey
@@ -30,41 +30,6 @@ LARGEST = 4608
 """Largest side of the part of the images that is compared, in pixels; of larger ones it is the middle."""
 CLOUDY = 30.0
 """Days that a wholly cloudy image seems further away than a clear one."""
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Where the content of an image lies, and how well that is known."""
-
-    displacement: Displacement = STAY
-    """To be taken out."""
-    record: dict[str, Any] = field(default_factory=lambda: {"quality": "off"})
-    """What the report says of it: at least ``quality``: good, doubtful, failed, off, reference (which the others were
-    measured by) or common (it could not be measured and takes what the others have in common)."""
-
-    @property
-    def quality(self) -> str:
-        """How well it is known."""
-        return str(self.record["quality"])
-
-    @property
-    def measured(self) -> bool:
-        """Whether the image itself tells."""
-        return self.quality in ("good", "doubtful", "reference")
-
-
-@dataclass(frozen=True)
-class Placing:
-    """Where all images lie, and what that is worth."""
-
-    images: Mapping[str, Placed]
-    """By :func:`key`."""
-    verdicts: Mapping[str, Verdict]
-    """Of the series, hr and lr."""
-
-    def __getitem__(self, name: str) -> Placed:
-        """An image by its :func:`key`."""
-        return self.images[name]
 
 
 def key(chosen: Chosen) -> str:
@@ -127,7 +92,7 @@ def register(config: PrepareConfig, found: Survey, state: State, others: Sequenc
 def _measured(job: _Job, hr: Sequence[Chosen], told: Callable[[Placed], Placed]) -> dict[str, Placed]:
     """HR images measured against one of them."""
     first = job.anchor()
-    measured = {key(first): told(Placed(record={"quality": "reference", "error": 0.0}))}
+    measured = {key(first): told(Placed(quality="reference"))}
     rest = [c for c in hr if c is not first]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda c: told(job.within(c, first, STAY)), rest))
@@ -153,13 +118,10 @@ def _settled_hr(job: _Job, hr: Sequence[Chosen], measured: Mapping[str, Placed])
 def _arrays(images: Sequence[Chosen], measured: Mapping[str, Placed]) -> tuple[F64Array, F64Array]:
     """(image, 2) displacements towards rows and columns and (image,) errors, in pixels; NaN of what failed."""
     known = [measured[key(c)] for c in images]
-    least = [p.record["error"] for p in known if p.measured and p.record.get("error")]
+    least = [p.error for p in known if p.measured and p.error]
     floor = float(np.median(least)) if least else 1.0
-    shifts = [
-        (p.record.get("shift_row", 0.0), p.record.get("shift_col", 0.0)) if p.measured else (np.nan, np.nan)
-        for p in known
-    ]
-    errors = [p.record.get("error") or floor for p in known]
+    shifts = [p.shift if p.measured else (np.nan, np.nan) for p in known]
+    errors = [p.error or floor for p in known]
     return np.array(shifts, np.float64).reshape(-1, 2), np.array(errors, np.float64)
 
 
@@ -196,15 +158,15 @@ def settle(
     for i, image in enumerate(images):
         was = measured[key(image)]
         d_row, d_col = (float(v) for v in agreed.shifts[i] - frame)
-        record = was.record | {"shift_px": [d_col, -d_row if box.affine.e < 0 else d_row], "applied": bool(moves[i])}
+        settled = replace(was, shift_px=(d_col, -d_row if box.affine.e < 0 else d_row), applied=bool(moves[i]))
         if not was.measured and moves[i]:
-            record |= {"quality": "common", "note": "not measured: takes what the others have in common"}
+            settled = replace(settled, quality="common", note="not measured: takes what the others have in common")
         displacement = STAY
         if moves[i]:
             by = agreed.shifts[i] - frame - (shifts[i] if agreed.own[i] else 0.0)
             displacement = was.displacement.plus(float(by[1] * box.affine.a), float(by[0] * box.affine.e))
-        placed[key(image)] = Placed(displacement, record)
-    left = np.array([measured[key(c)].record.get("left_out") or np.nan for c in images])
+        placed[key(image)] = replace(settled, displacement=displacement)
+    left = np.array([measured[key(c)].left_out or np.nan for c in images])
     return placed, _verdict(shifts - frame, (agreed.shifts - frame) * moves[:, None], left, moves, agreed.own)
 
 
@@ -302,20 +264,21 @@ class _Job:
         """What was found of an image against a displaced other one, in an earlier run or now."""
         name = f"{key(image)} to {key(other)} {moved.mean}"
         known = self.state.get("registration", name)
-        if not known:
-            against = {"against": str(other.image.time)[:10]}
+        against = str(other.image.time)[:10]
+        if "found" not in known:
             try:
                 a, b = images()
             except InputError as error:
                 if self.config.on_error == "stop":
                     raise
-                return Placed(record=against | {"quality": "failed", "note": str(error)})
+                return Placed(quality="failed", against=against, note=str(error))
             if (model := self.config.registration.model) == "none":
                 raise ValueError("nothing is to be registered")
             displacement, found = register_images(*a[:2], *b[:2], box, model=model)
-            known = against | {"displacement": displacement.to_mapping(), **asdict(found)}
+            known = {"displacement": displacement.to_mapping(), "found": asdict(found)}
             self.state.put("registration", name, known)
-        return Placed(Displacement.from_mapping(known["displacement"]), known)
+        found = Registration(**known["found"])
+        return Placed(Displacement.from_mapping(known["displacement"]), found.quality, found, against)
 
     def _hr_image(self, image: _ById, moved: Displacement) -> Pixels:
         return image.source.read(image.chosen.image, self.bands, self.box, moved)

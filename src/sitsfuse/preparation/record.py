@@ -21,7 +21,8 @@ from .blurring import Blur
 from .config import PrepareConfig
 from .harmonizing import Radiometry
 from .masks import masks_verdict, share
-from .placing import Placing, key
+from .placed import ImageRecord, Placing
+from .placing import key
 from .sources import Source
 from .state import State
 from .survey import Chosen, Survey
@@ -43,15 +44,15 @@ def record(
     attrs: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What was done, image by image."""
-    images = []
+    images: list[ImageRecord] = []
     for role in ("guide", "target", "reference"):
         images += [_image(found, c, placed, state.get("written", f"{role} {i}")) for i, c in enumerate(found.of(role))]
-    guides = [i for i in images if i["role"] == "guide"]
     for finding in masks["findings"]:
         what = "all of it" if finding["whole"] else share(finding["share"])
-        image = guides[finding["index"]]
-        image["note"] = "; ".join(t for t in (image["note"], f"its mask misses clouds? ({what})") if t)
-    anchor = [i["date"] for i in images if i["quality"] == "reference"]
+        image = images[finding["index"]]  # guides come first
+        note = "; ".join(t for t in (image.note, f"its mask misses clouds? ({what})") if t)
+        images[finding["index"]] = replace(image, note=note)
+    anchor = [i.date for i in images if i.placed.quality == "reference"]
     fitted = _harmonization(config, radiometry)
     verdicts = [
         *(registration_verdict(series, placed.verdicts[series], images) for series in ("hr", "lr")),
@@ -61,14 +62,14 @@ def record(
     ]
     return {
         **attrs,
-        "summary": _summary(config, found, images, verdicts),
+        "summary": _summary(config, found, verdicts),
         "verdicts": [v.record() for v in verdicts],
         "version": __version__,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "hr": _series(found.hr, found.hr_box, found.bands),
         "lr": _series(found.lr, found.lr_box, found.bands),
         "plan": found.plan.table(),
-        "images": images,
+        "images": [i.to_json() for i in images],
         "registration": {
             "model": config.registration.model,
             "reference": None if config.registration.reference is None else str(config.registration.reference),
@@ -114,9 +115,7 @@ def checkerboard(
     return {"checker_hr": sharp[rows], "checker_before": before[rows], "checker_after": after[rows]}
 
 
-def _summary(
-    config: PrepareConfig, found: Survey, images: Sequence[Mapping[str, Any]], verdicts: Sequence[Said]
-) -> str:
+def _summary(config: PrepareConfig, found: Survey, verdicts: Sequence[Said]) -> str:
     """The figures that matter, in a few lines."""
     lines = [found.plan.format().splitlines()[-1]]
     wanted, there = config.selection.targets, len(found.of("target"))
@@ -126,24 +125,19 @@ def _summary(
     return "\n".join(lines)
 
 
-def _image(found: Survey, chosen: Chosen, placed: Placing, written: Mapping[str, Any]) -> dict[str, Any]:
+def _image(found: Survey, chosen: Chosen, placed: Placing, written: Mapping[str, Any]) -> ImageRecord:
     where = placed[key(chosen)]
-    dx, dy = where.displacement.mean
-    known = {k: v for k, v in where.record.items() if k != "displacement"}
-    return {
-        "role": chosen.role,
-        "date": str(chosen.image.time)[:10],
-        "id": chosen.image.id,
-        "platform": chosen.image.platform,
-        "clear": chosen.clear,
-        "coverage": chosen.coverage,
-        "shift_x": dx,
-        "shift_y": dy,
-        "shift_px": [0.0, 0.0],
-        "note": written.get("problem", ""),
-        "seconds": written.get("seconds"),
-        **known,
-    }
+    return ImageRecord(
+        role=chosen.role,
+        date=str(chosen.image.time)[:10],
+        id=chosen.image.id,
+        platform=chosen.image.platform,
+        clear=chosen.clear,
+        coverage=chosen.coverage,
+        placed=where,
+        note=where.note or written.get("problem", ""),
+        seconds=written.get("seconds"),
+    )
 
 
 def _series(source: Source, box: GeoBox, bands: Sequence[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..stats.heldout import Verdict
 from .blurring import Blur
 from .config import PrepareConfig
 from .harmonizing import Radiometry
+from .placed import ImageRecord
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,17 @@ def _short(mtf: float) -> str:
     return f"{mtf:.2f}" if mtf >= 0.005 else f"{mtf:.0e}"
 
 
-def registration_verdict(series: str, verdict: Verdict, images: Sequence[Mapping[str, Any]]) -> Said:
+def registration_verdict(series: str, verdict: Verdict, images: Sequence[ImageRecord]) -> Said:
     """What was decided of the displacements of a series, hr or lr."""
     roles = ("target",) if series == "lr" else ("guide", "reference")
-    held = [i for i in images if i["role"] in roles]
-    sizes = [float(np.hypot(i["shift_x"], i["shift_y"])) for i in held if i.get("applied")]
-    pixels = [float(np.hypot(*i["shift_px"])) for i in held if i.get("applied")]
+    held = [i.placed for i in images if i.role in roles]
+    sizes = [float(np.hypot(*p.displacement.mean)) for p in held if p.applied]
+    pixels = [float(np.hypot(*p.shift_px)) for p in held if p.applied]
     detail = ""
     if sizes:
         detail = f"{len(sizes)} of {len(held)} images moved, by {np.median(pixels):.2f} px or {np.median(sizes):.1f} m"
         detail += f" (median), at most {max(pixels):.2f} px"
-        taken = sum(i["quality"] == "common" for i in held)
+        taken = sum(p.quality == "common" for p in held)
         detail += f"; {taken} of them as the others are" if taken else ""
     measured = "on windows left out the distance of tie points"
     return Said(f"{series.upper()} registration", verdict, measured, detail, 2, " px")

@@ -23,7 +23,8 @@ from ..version import __version__
 from ..writers import create_series, write_region
 from .config import PrepareConfig
 from .harmonizing import Radiometry
-from .placing import Placing, key
+from .placed import Placing
+from .placing import key
 from .state import State
 from .survey import Chosen, Survey
 
