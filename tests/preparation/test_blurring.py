@@ -6,7 +6,6 @@ import sitsfuse
 from sitsfuse.core.site import make_site
 from sitsfuse.preparation import make_config, plan_site, prepare
 from sitsfuse.preparation.blurring import fit_blur
-from sitsfuse.preparation.harmonizing import comparisons
 from sitsfuse.preparation.placed import Placed, Placing
 from sitsfuse.preparation.placing import key
 from sitsfuse.readers import open_site
@@ -61,7 +60,7 @@ def test_an_mtf_that_is_given_holds(blurred, told, state, site, own):
     settled = config(blurred, **told)
     found = plan_site(settled)
     placed = Placing({key(c): Placed() for c in (*found.chosen, *found.others)}, {})
-    blur = fit_blur(settled, found, comparisons(found, 1, 30), placed, silent)
+    blur = fit_blur(settled, found, placed, silent)
     assert blur.verdict.state == state
     of_site, of_own = blur.used_by(found)
     assert of_site == pytest.approx([site] * 2)

@@ -119,7 +119,7 @@ def _made(
     targets = {id(c.image) for c in found.of("target")}
     others = [c.image for c in compared if id(c.image.image) not in targets]
     placed = register(config, found, state, others, report)
-    blur = fit_blur(config, found, compared, placed, report)
+    blur = fit_blur(config, found, placed, report)
     lr_mtf, own_mtf = blur.used_by(found)
     found = replace(found, lr_mtf=lr_mtf, own_mtf=own_mtf)
     radiometry = harmonize(config, found, compared, placed, report)

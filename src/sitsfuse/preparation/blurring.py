@@ -18,13 +18,15 @@ from ..radiometry.sharpness import WIDTHS, Details, Sharpness, learn_widths, rea
 from ..runtime.progress import Progress
 from ..stats.heldout import Verdict
 from .config import PrepareConfig
-from .harmonizing import Comparison
+from .harmonizing import Comparison, comparisons
 from .placed import Placing
 from .placing import CLOUDY, key
 from .survey import Chosen, Survey
 
 LARGEST = 1536
 """Largest side of the part of the HR images that is compared, in pixels; of larger ones it is the middle."""
+AROUND = 90.0
+"""Days to the guides before and after at most: they need not show the same as the LR image, but the same details."""
 SURE = 1.0
 """Width in LR pixels whose whole PSF must fall on valid pixels; of wider ones, the greater part."""
 PART = 0.5
@@ -49,17 +51,13 @@ class Blur:
         return (self.mtf if found.own_box == found.lr_box else found.lr_mtf), self.mtf
 
 
-def fit_blur(
-    config: PrepareConfig, found: Survey, compared: Sequence[Comparison], placed: Placing, report: Progress
-) -> Blur:
+def fit_blur(config: PrepareConfig, found: Survey, placed: Placing, report: Progress) -> Blur:
     """Measure the PSF of the LR sensor, relative to the guides; references are never looked at.
 
     Parameters
     ----------
     config, found
         What to do, and with which images.
-    compared
-        LR images to look at, from :func:`~sitsfuse.preparation.harmonizing.comparisons`.
     placed
         Where the content of the images lies.
     report
@@ -77,6 +75,7 @@ def fit_blur(
     if config.target.degrade is not None and found.own_box == found.lr_box:
         return left("the LR images have no coarser grid of their own", "off")
     guides = found.of("guide")
+    compared = [c for c in comparisons(found, config.harmonization.max_days, AROUND) if key(c.image) in placed.images]
     if len(guides) < 2 or not compared:
         return left("it takes two guides, and LR images near them")
     reader = _Reader(config, found, placed)
