@@ -14,5 +14,5 @@ def pick_device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r}", "cannot be used by torch here", "choose cpu, cuda or auto") from error
+        raise InputError("`device`", f"{name!r} cannot be used by torch here", "choose cpu, cuda or auto") from error
     return name

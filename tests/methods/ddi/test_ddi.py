@@ -13,6 +13,7 @@ from sitsfuse.fusion.fuse import fuse
 from sitsfuse.methods.ddi import DDI
 from sitsfuse.methods.ddi.closed import Problem
 from sitsfuse.methods.ddi.regression import Penalty
+from sitsfuse.methods.registry import make_method
 from sitsfuse.simulator import simulate
 from tests.helpers import scenes
 
@@ -124,14 +125,31 @@ def test_few_and_many_guides_and_one_band_work(scene):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"folds": 1}, {"block": 0}, {"steps": 0}, {"iterations": -1}, {"hidden": ()}, {"networks": "perhaps"}],
+    ("options", "mend"),
+    [
+        ({"folds": 1}, "at least 2"),
+        ({"block": 0}, "at least 1"),
+        ({"strength": 1.5}, "at most 1"),
+        ({"steps": 0}, "at least 1"),
+        ({"iterations": -1}, "at least 0"),
+        ({"hidden": ()}, "one hidden layer"),
+        ({"hidden": (8, 0)}, "at least 1"),
+        ({"rate": "quick"}, "a number"),
+        ({"seed": -1}, "at least 0"),
+        ({"networks": "maybe"}, "choose among auto, always, never"),
+    ],
 )
-def test_impossible_options_are_refused(options):
-    with pytest.raises(ValueError, match=r"must be|need"):
-        DDI(**options)
-    with pytest.raises(InputError, match="ddi"):
-        fuse(scenes.site(), options=options)
+def test_impossible_options_are_refused_by_name(options, mend):
+    (name,) = options
+    for make in (lambda: DDI(**options), lambda: make_method("ddi", options), lambda: make_method("carn+ddi", options)):
+        with pytest.raises(InputError, match=rf"^(options\.)?{name}: .*{mend}") as refusal:
+            make()
+        assert "\n" not in str(refusal.value)
+
+
+def test_options_may_come_as_text():
+    made = make_method("ddi", {"hidden": "16,8", "folds": "3", "strength": "0.5"})
+    assert made == DDI(hidden=(16, 8), folds=3, strength=0.5)
 
 
 def test_unknown_devices_are_named():
@@ -139,30 +157,50 @@ def test_unknown_devices_are_named():
         fuse(scenes.site(), options={"device": "abacus"}, dates=DAY)
 
 
-def test_a_missing_torch_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "sitsfuse.methods.ddi.network", raising=False)
-    monkeypatch.delitem(sys.modules, "sitsfuse.methods.ddi.training", raising=False)
-    with pytest.raises(InputError, match=r'pip install "sitsfuse\[torch\]"'):
-        fuse(scenes.site(), options={**QUICK, "networks": "always"}, dates=DAY)
-
-
-def test_without_networks_torch_is_not_imported():
-    code = """
-import sys
+BLOCKED = """
+import json, sys
+asked = []
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            asked.append(name)
+            raise ImportError("torch is blocked")
+sys.meta_path.insert(0, NoTorch())
+from sitsfuse.errors import InputError
 from sitsfuse.fusion.fuse import fuse
 from tests.helpers import scenes
-assert fuse(scenes.site(), options={"networks": "never"}, dates=[scenes.day(14)])["valid"].values.any()
-assert "torch" not in sys.modules
+told = {}
+for networks in ("never", "auto", "always"):
+    options = {**scenes.QUICK["ddi"], "networks": networks}
+    try:
+        out = fuse(scenes.site(seed=3), options=options, dates=[scenes.day(14)])
+        told[networks] = json.loads(out.attrs["provenance"])["dates"][scenes.day(14)]["choices"]["head"]
+    except InputError as error:
+        told[networks] = str(error)
+    if networks == "never":
+        assert not asked, "torch was imported in vain"
+print(json.dumps(told))
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_torch_there_are_no_networks(monkeypatch):
-    monkeypatch.setattr("sitsfuse.methods.ddi.find_spec", lambda _: None)
-    monkeypatch.setitem(sys.modules, "sitsfuse.methods.ddi.network", None)
-    out = fuse(scenes.site(n=90, cloudy=0.2, seed=3), options=QUICK, dates=DAY)
-    assert choices_of(out)["head"] == "closed form"
+def test_without_torch_the_closed_form_works_alone_and_says_so():
+    done = subprocess.run([sys.executable, "-c", BLOCKED], check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["never"] == "closed form"
+    assert told["auto"] == "closed form (no networks without PyTorch)"
+    assert told["always"].count("\n") == 0
+    assert 'pip install "sitsfuse[torch]"' in told["always"]
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError])
+def test_a_torch_that_does_not_load_counts_as_missing(monkeypatch, error):
+    def broken(_):
+        raise error("libtorch.so: cannot open shared object file")
+
+    monkeypatch.setattr("sitsfuse.methods.ddi.pick_device", broken)
+    assert DDI().study(scenes.site()).options.training is None
+    with pytest.raises(InputError, match=r"sitsfuse\[torch\]"):
+        DDI(networks="always").study(scenes.site())
 
 
 def rmse(out, tree):
@@ -171,16 +209,16 @@ def rmse(out, tree):
 
 
 def test_ddi_beats_the_trivial_methods_on_a_simulated_scene():
-    tree = simulate(size=240, guides=10, targets=8, seed=1, missed_clouds=0)
-    dates = [str(t)[:10] for t in group(tree, "target")["time"].values[2:5:2]]
+    tree = simulate(size=160, guides=8, targets=3, seed=1, missed_clouds=0)
+    dates = [str(group(tree, "target")["time"].values[1])[:10]]
     errors = {name: rmse(fuse(tree, method=name, dates=dates), tree) for name in ("temporal", "spatial", "difference")}
-    ddi = rmse(fuse(tree, method="ddi", dates=dates, options={"device": "cpu"}), tree)
+    ddi = rmse(fuse(tree, method="ddi", dates=dates, options={"networks": "never"}), tree)
     assert all(ddi < 0.9 * e for e in errors.values()), (ddi, errors)
 
 
 def test_the_uncertainty_is_of_the_errors_size_and_ranks_them():
-    tree = simulate(size=240, guides=8, targets=6, seed=6)
-    dates = [str(group(tree, "target")["time"].values[3])[:10]]
+    tree = simulate(size=160, guides=8, targets=3, seed=6)
+    dates = [str(group(tree, "target")["time"].values[1])[:10]]
     out = fuse(tree, options={"networks": "never"}, dates=dates)
     real = group(tree, "reference").sel(time=out["time"])["reflectance"].values
     keep = np.broadcast_to(out["valid"].values[:, None], real.shape)

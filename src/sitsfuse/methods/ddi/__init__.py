@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import xarray as xr
+from pydantic import Field
 
+from ...core.options import Count, Natural, NotNegative, Positive, Seed, need, settle
 from ...errors import missing_extra
 from ...operators.residual import residual_halo, scene_halo
 from ...runtime.devices import pick_device
@@ -45,38 +46,35 @@ class DDI:
     paper: ClassVar[str] = "Michel et al. 2022 (reconstructed)"
     min_guides: ClassVar[int] = 2
 
-    folds: int = 4
+    folds: Annotated[int, Field(ge=2)] = 4
     """Folds of held-out pixels."""
-    block: int = 3
+    block: Count = 3
     """Side of a held-out block, in LR pixels."""
-    pixels: int = 100_000
+    pixels: Count = 100_000
     """Most LR pixels to learn from; larger scenes are sampled by windows."""
-    strength: float = -1.0
+    strength: Annotated[float, Field(le=1, allow_inf_nan=False)] = -1.0
     """Strength of the residual correction, 0 to 1; negative: by its local size against the noise."""
-    iterations: int = 2
+    iterations: Natural = 2
     """Residual corrections; the second one tightens the match with the target."""
     networks: str = "auto"
     """auto (where guides left out and held-out pixels gain by them, and torch is there), always or never."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[Count, ...] = (64, 64)
     """Units per hidden layer of the networks."""
-    steps: int = 300
+    steps: Count = 300
     """Their training steps."""
-    rate: float = 1e-2
+    rate: Positive = 1e-2
     """Largest learning rate of their one-cycle schedule."""
-    decay: float = 0.1
+    decay: NotNegative = 0.1
     """Their weight decay."""
     device: str = "auto"
     """What they run on: cpu, cuda, or auto: a GPU if torch sees one."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the folds, the networks and the sampling."""
 
     def __post_init__(self) -> None:
-        if self.folds < 2 or self.block < 1 or self.pixels < 1 or self.iterations < 0:
-            raise ValueError("folds must be ≥ 2, block and pixels ≥ 1, iterations ≥ 0")
-        if self.networks not in NETWORKS:
-            raise ValueError(f"networks must be one of {', '.join(NETWORKS)}, not {self.networks!r}")
-        if not self.hidden or self.steps < 1:
-            raise ValueError("networks need at least one hidden layer and one step")
+        settle(self)
+        need(self.networks in NETWORKS, self, "networks", f"choose among {', '.join(NETWORKS)}")
+        need(bool(self.hidden), self, "hidden", "give the units of one hidden layer or more")
 
     def halo(self, ratio: float) -> int:
         """The reach of the residual corrections."""
@@ -84,31 +82,25 @@ class DDI:
 
     def study(self, site: xr.DataTree) -> DDIStudy:
         """What depends on the guides and the LR series alone."""
+        training = None if self.networks == "never" else self._training()
         options = Options(
             self.folds,
             self.block,
             self.pixels,
             self.strength,
             self.iterations,
-            self.networks == "always",
-            self._training(),
+            self.networks,
+            training,
             self.seed,
         )
         return DDIStudy.of(site, options)
 
     def _training(self) -> Training | None:
-        """How networks are trained; None where they are not wanted, or cannot be had."""
-        if self.networks == "never" or (self.networks == "auto" and not _has_torch()):
-            return None
+        """How networks are trained; None where they cannot be had, and need not."""
         try:
             device = pick_device(self.device)
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # torch is not there, or a library of its own is not
+            if self.networks == "auto":
+                return None
             raise missing_extra("torch", "PyTorch (needed by DDI's networks)") from error
         return Training(self.hidden, self.steps, self.rate, self.decay, self.seed, device)
-
-
-def _has_torch() -> bool:
-    try:
-        return find_spec("torch") is not None
-    except ValueError:  # it is there, but blocked
-        return False

@@ -45,11 +45,22 @@ class Options:
     pixels: int
     strength: float
     iterations: int
-    always: bool
-    """Whether networks are trained whatever guides left out say."""
+    networks: str
+    """auto: where guides left out and held-out pixels gain by them; always; or never."""
     training: Training | None
-    """How; None: never."""
+    """How they are trained; None: not at all."""
     seed: int
+
+    @property
+    def always(self) -> bool:
+        """Whether networks are trained whatever guides left out say."""
+        return self.networks == "always"
+
+    @property
+    def head(self) -> str:
+        """What predicts where no networks do."""
+        missing = self.networks != "never" and self.training is None
+        return "closed form (no networks without PyTorch)" if missing else "closed form"
 
 
 @dataclass(frozen=True)
@@ -140,7 +151,7 @@ class DDIStudy:
         return replace(
             plain,
             learnt=learnt,
-            chosen=_choices(facts, problem, choice, share, gained),
+            chosen=_choices(facts, problem, choice, share, gained, self.options.head),
         )
 
 
@@ -229,11 +240,11 @@ def _evidence(
     )
 
 
-def _choices(facts: Facts, problem: Problem, choice: Choice, share: float, gained: float) -> dict[str, Any]:
+def _choices(facts: Facts, problem: Problem, choice: Choice, share: float, gained: float, head: str) -> dict[str, Any]:
     lesson = facts.lesson
     before = float(problem.all.power.sum() / max(problem.all.pixels, 1) / len(problem.all.power))
     return {
-        "head": "closed form + networks" if share else "closed form",
+        "head": "closed form + networks" if share else head,
         "penalty": penalty_text(choice.penalty),
         "held_out_error": {penalty_text(p): round(e, 4) for p, e in zip(choice.tried, choice.errors, strict=True)},
         "caution": lesson.caution,
