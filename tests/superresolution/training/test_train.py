@@ -70,7 +70,7 @@ def weights(folder):
 def test_options_by_name(site, tmp_path):
     with pytest.raises(InputError, match=r"^speed: is not an option of a training; choose among steps, batch"):
         sitsfuse.train(site, tmp_path / "model", speed=3)
-    with pytest.raises(InputError, match="device 'abacus': cannot be used"):
+    with pytest.raises(InputError, match="device: 'abacus' cannot be used"):
         sitsfuse.train(site, tmp_path / "model", device="abacus")
     assert not (tmp_path / "model").exists()
 
