@@ -32,7 +32,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LEAST_SHARE = 0.3
 """Share of an image's pixels that a date must offer to count."""
 DAY = np.timedelta64(1, "D")
-VARIANTS = {
+VARIANTS: dict[str, dict[str, object]] = {
     "registered": {"target.fit_mtf": False, "harmonization.mode": "none"},
     "harmonised": {"target.fit_mtf": False, "registration.model": "none"},
     "both": {"target.fit_mtf": False},
