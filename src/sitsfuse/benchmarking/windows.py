@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..core.grid import Window
+from ..core.loading import read
 from ..core.site import group, pair_of
 from ..core.tiling import middle
 from ..evaluation.strata import stratify
@@ -40,9 +41,9 @@ def keep_windows(results: Results, config: Configuration, tell: Progress) -> Non
             pair = pair_of(site)
             window = middle(pair.hr, WINDOW)
             if results.sample(name, target, "target") is None:
-                results.write_sample(_part(group(site, "target"), pair.lr_window(window)), name, target, "target")
+                results.write_sample(read(group(site, "target"), pair.lr_window(window)), name, target, "target")
             if results.sample(name, "guide") is None:
-                results.write_sample(_part(group(site, "guide"), window), name, "guide")
+                results.write_sample(read(group(site, "guide"), window), name, "guide")
             if results.sample(name, "reference") is None:
                 days_shown = [entry.references.get(d) for d in about.shown]
                 results.write_sample(_reference(group(site, "reference"), days_shown, window), name, "reference")
@@ -54,10 +55,6 @@ def _reference(series: xr.Dataset, wanted: Sequence[str | None], window: Window)
     have = [str(t)[:10] for t in series["time"].values]
     index = sorted({have.index(d) for d in wanted if d is not None})
     chosen = series.isel(time=index)
-    part = _part(chosen, window)
+    part = read(chosen, window)
     maps = [stratify(chosen.isel(time=k), window) for k in range(len(index))]
     return part.assign(stratum=(("time", "y", "x"), np.stack(maps)))
-
-
-def _part(series: xr.Dataset, window: Window) -> xr.Dataset:
-    return series[["reflectance", "valid"]].isel(y=window[0], x=window[1]).compute()

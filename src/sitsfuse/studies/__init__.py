@@ -28,7 +28,7 @@ from ..errors import InputError
 from ..fusion.fuse import TILE
 from ..runtime.progress import Progress, silent
 from .disturbances import VARIANTS, Disturbance
-from .sites import RATIO, RATIOS, SCALE, SCALES, check_simulated, derived, simulate_for
+from .sites import RATIO, RATIOS, SCALE, SCALES, check_simulated, derived, first_target, simulate_for
 
 STUDIES = ("revisit", "registration", RATIO, "radiometry", "clouds", SCALE, "noise")
 """What can be studied."""
@@ -185,12 +185,6 @@ def _disturbances(variant: str, levels: Sequence[float], seeds: int) -> list[Dis
 
 def _revisit(path: Path) -> float:
     """Median days between the guides of a site."""
-    guides = np.unique(group(opened(str(path.resolve()), _first_target(path)), "guide")["time"].values)
+    guides = np.unique(group(opened(str(path.resolve()), first_target(path)), "guide")["time"].values)
     gaps = np.diff(guides.astype("datetime64[D]")).astype(float)
     return float(np.median(gaps)) if gaps.size else 0.0
-
-
-def _first_target(path: Path) -> str:
-    from ..readers import series_names
-
-    return next((n for n in series_names(path) if n.startswith("target")), "target")

@@ -79,10 +79,14 @@ def at_scale(site: xr.DataTree, factor: float) -> xr.DataTree:
     return tree
 
 
+def first_target(path: Path) -> str:
+    """The name of the first LR series of a site."""
+    return next((n for n in series_names(path) if n.startswith("target")), "target")
+
+
 def _series_of(path: Path) -> xr.DataTree:
     """Guides, the first LR series and references of a site, in memory."""
-    target = next((n for n in series_names(path) if n.startswith("target")), "target")
-    tree: xr.DataTree = open_site(path, target).load()
+    tree: xr.DataTree = open_site(path, first_target(path)).load()
     return tree
 
 
