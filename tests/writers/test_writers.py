@@ -21,6 +21,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from rasterio._env import get_gdal_config
 from rio_cogeo.cogeo import cog_validate
 
 from sitsfuse.core.series import geobox, make_series
@@ -322,6 +323,18 @@ def test_cog_is_valid_and_holds_the_values(tmp_path, lazy, size):
         assert source.tags()["guides"] == '["a", "b"]'
         assert source.compression.value == "ZSTD"
     assert not _left_overs(path.parent)
+
+
+def test_gdal_keeps_blocks_while_a_cog_is_written(tmp_path):
+    """rasterio takes bytes: 256, meant as megabytes, had every block decoded again for each row that was read."""
+    seen = []
+
+    def look(_source):
+        seen.append(get_gdal_config("GDAL_CACHEMAX"))
+        return ""
+
+    write_cog(tmp_path / "a.tif", np.ones((1, 20, 20), np.float32), _box(20, 20), ["red"], style=look)
+    assert 64 * 2**20 <= seen[0] <= 512 * 2**20
 
 
 def test_cog_int16(tmp_path):

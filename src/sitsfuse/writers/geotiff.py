@@ -33,8 +33,8 @@ CLIPPED_SHARE = 0.01
 """Share of values beyond ±3.2767 above which they are not reflectances, and int16 × 1e-4 would destroy them."""
 COLOUR = {"red": ColorInterp.red, "green": ColorInterp.green, "blue": ColorInterp.blue}
 """Bands that are colours."""
-CACHE_MB = 256
-"""GDAL's block cache while an image is written: by default it grows to 5 % of the machine's memory."""
+CACHE = 256 * 2**20
+"""Bytes of GDAL's block cache from the first image written on: left to itself it takes a twentieth of the machine."""
 
 
 def write_cog(
@@ -109,7 +109,7 @@ def write_cog(
         "bigtiff": "if_safer", "num_threads": "all_cpus",
     }  # fmt: skip
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_MB), writing(path):
+        with rasterio.Env(GDAL_CACHEMAX=CACHE), writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with rasterio.open(draft, "w", **profile) as out:
                 _describe(out, channels, time, coloured)
