@@ -251,7 +251,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path, device):
         pytest.skip("there is a GPU")
     node, scales = repeat(2)
     for folder in (network(tmp_path), graph(tmp_path / "m", [node], scales)):
-        with pytest.raises(InputError, match=f"device '{device}'") as error:
+        with pytest.raises(InputError, match=f"device: '{device}' cannot be used") as error:
             load_model(folder, device=device)
         message(error)
 
