@@ -186,8 +186,8 @@ def _onnx_runner(model: Model) -> Runner:
     known = onnxruntime.get_available_providers()
     providers = [p for p in (f"{c}ExecutionProvider" for c in choices.get(model.device, [])) if p in known]
     if not providers:
-        problem, mend = "cannot be used by onnxruntime here", "choose cpu or auto"
-        raise InputError(f"device {model.device!r}", problem, mend)
+        problem = f"{model.device!r} cannot be used by onnxruntime here"
+        raise InputError("`device`", problem, "choose cpu or auto")
     session = onnxruntime.InferenceSession(model.onnx, options, providers)
     name = session.get_inputs()[0].name
 
