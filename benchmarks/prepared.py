@@ -2,11 +2,10 @@
 
 Real series lie in ../shared/data beside the checkout. Of series of one sensor (the LR images are degraded HR ones: gain
 1, offset 0, MTF 0.3) it tells what was decided, and the errors of fusion, raw and prepared; of series of two sensors
-the errors raw, registered only, harmonised only, both, and with the PSF as well, which is what `prepare` does by
-default.
-Errors are against the references as they are, which `prepare` is not given, at the pixels that all variants predict and
-where the LR image is clear; means over the dates that offer at least 30 % of the image. RMSE over all bands, and in
-brackets the CE90 of the normalised difference of the last two (of a single band: of itself).
+the errors raw, registered only, harmonised only, both, and prepared, that is both and the PSF. Errors are against the
+references as they are, which `prepare` is not given, at the pixels that all variants predict and where the LR image is
+clear; means over the dates that offer at least 30 % of the image. RMSE over all bands, and in brackets the CE90 of the
+normalised difference of the last two (of a single band: of itself).
 
     .venv/bin/python benchmarks/prepared.py --sites s2_l8_belgium --methods difference
 """

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, uniform_filter
 
-from sitsfuse.operators.splines import shifted
+from sitsfuse.operators.splines import filled, shifted
 
 
 @given(
@@ -28,3 +28,14 @@ def test_it_is_the_spline_through_the_pixels_mirrored_at_the_border(size, place,
 def test_whole_pixels_are_kept():
     image = np.random.default_rng(0).random((20, 30)).astype(np.float32)
     assert shifted(image, (3, 4), (0.0, 0.0), (10, 12)) == pytest.approx(image[3:13, 4:16], abs=1e-6)
+
+
+def test_invalid_pixels_become_means_of_the_valid_ones_around():
+    rng = np.random.default_rng(1)
+    image, valid = rng.random((40, 30)).astype(np.float32), rng.random((40, 30)) < 0.3
+    valid[10:25, 5:20] = False
+    image[~valid] = np.nan
+    weight = uniform_filter(valid.astype(np.float64), 5, mode="constant")
+    total = uniform_filter(np.where(valid, image, 0).astype(np.float64), 5, mode="constant")
+    wanted = np.where(valid, image, np.where(weight > 0.01, total / np.maximum(weight, 0.01), 0))
+    assert filled(image, valid, 2) == pytest.approx(wanted, abs=1e-6)

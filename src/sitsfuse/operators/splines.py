@@ -2,7 +2,7 @@
 
 The spline through the pixels is a sum of cardinal splines, which die away by a factor of 3.7 per pixel; cut off after
 ten pixels, what is left out is below 1e-5 of the contrast around. Both axes are done row by row, so that what is in
-between never leaves the cache.
+between never leaves the cache. Invalid pixels are filled before, as a spline has no end.
 
 References
 ----------
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..core.arrays import FloatArray
+from ..core.arrays import BoolArray, FloatArray
 from ..runtime.compiled import njit
 
 REACH = 10
@@ -49,6 +49,28 @@ def shifted(
     )
     out = np.empty(shape, np.float32)
     _filter(np.ascontiguousarray(image), rows, cols, down, along, out)
+    return out
+
+
+def filled(image: FloatArray, valid: BoolArray, reach: int) -> FloatArray:
+    """Means of the valid pixels around in place of the invalid ones, lest these spread.
+
+    Parameters
+    ----------
+    image
+        (y, x) float32, read only where valid.
+    valid
+        (y, x) bool.
+    reach
+        Pixels on each side that a mean takes in.
+
+    Returns
+    -------
+    filled
+        (y, x) float32, unchanged where valid; 0 of an invalid pixel without a valid one in reach.
+    """
+    out = np.empty(image.shape, np.float32)
+    _fill(np.ascontiguousarray(image), np.ascontiguousarray(valid), reach, out)
     return out
 
 
@@ -95,3 +117,20 @@ def _filter(
             weight, source = along[k], line[k:]
             for x in range(width):
                 result[x] += weight * source[x]
+
+
+@njit("void(f4[:, ::1], b1[:, ::1], i8, f4[:, ::1])", nogil=True, cache=True)
+def _fill(image: FloatArray, valid: BoolArray, reach: int, out: FloatArray) -> None:
+    height, width = image.shape
+    for y in range(height):
+        for x in range(width):
+            if valid[y, x]:
+                out[y, x] = image[y, x]
+                continue
+            total, count = 0.0, 0
+            for v in range(max(y - reach, 0), min(y + reach + 1, height)):
+                for u in range(max(x - reach, 0), min(x + reach + 1, width)):
+                    if valid[v, u]:
+                        total += image[v, u]
+                        count += 1
+            out[y, x] = total / count if count else 0.0

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy import sparse
-from scipy.ndimage import map_coordinates, spline_filter, uniform_filter
+from scipy.ndimage import map_coordinates, spline_filter
 
 from ..core.arrays import BoolArray, FloatArray
 from ..core.displacement import STAY, Displacement
@@ -31,8 +31,8 @@ GROWN = 1.01
 """Ratio of pixel sizes from which an image is degraded rather than interpolated."""
 MARGIN = 14
 """Pixels around what is asked for that are read: splines have no end, but die away by a factor of 3.7 per pixel."""
-FILL = 5
-"""Side of the windows whose means stand for invalid pixels, in pixels."""
+FILL = 2
+"""Pixels on each side of an invalid one whose mean stands for it."""
 
 
 def source_window(source: GeoBox, box: GeoBox, displacement: Displacement = STAY, mtf: float = 0.3) -> Window:
@@ -184,11 +184,12 @@ def _interpolated(values: FloatArray, valid: BoolArray, axes: tuple[Axis, Axis])
         ok &= inside[:, None] if axis == 0 else inside
     out = np.empty((values.shape[0], *ok.shape), np.float32)
     same = all(a.ratio == 1 for a in axes)
-    for band, filled in zip(out, _filled(values, valid), strict=True):
+    for band, raw in zip(out, values, strict=True):
+        clean = _filled(raw, valid)
         if same:
-            band[:] = _shifted(filled, axes)
+            band[:] = _shifted(clean, axes)
         else:
-            coefficients = spline_filter(filled, 3, np.float32, "mirror")
+            coefficients = spline_filter(clean, 3, np.float32, "mirror")
             band[:] = separable(coefficients, *(_spline_matrix(a) for a in axes))
     out[:, ~ok] = np.nan
     return out, ok
@@ -204,19 +205,13 @@ def _shifted(image: FloatArray, axes: tuple[Axis, Axis]) -> FloatArray:
     return shifted(image, first, rest, (rows.n_lr, cols.n_lr))
 
 
-def _filled(values: FloatArray, valid: BoolArray) -> FloatArray:
+def _filled(band: FloatArray, valid: BoolArray) -> FloatArray:
     """Means of the valid pixels around in place of the invalid ones, lest these spread; 0 far from any."""
     if valid.all():
-        return values
-    weight = uniform_filter(valid.astype(np.float32), FILL, mode="constant")
-    out = np.empty_like(values)
-    for band, raw in zip(out, values, strict=True):
-        clean = np.where(valid, raw, np.float32(0))
-        mean = uniform_filter(clean, FILL, mode="constant")
-        np.divide(mean, weight, out=mean, where=weight > 0.5 / FILL**2)
-        mean[weight <= 0.5 / FILL**2] = 0
-        band[:] = np.where(valid, clean, mean)
-    return out
+        return band
+    from .splines import filled  # compiled, and not needed for most
+
+    return filled(band, valid, FILL)
 
 
 def _degraded(
@@ -268,8 +263,8 @@ def _anywhere(
     share = map_coordinates(valid.astype(np.float32), place, order=1, mode="nearest", prefilter=False)
     ok = inside & (share > 1 - 1e-3)
     out = np.empty((values.shape[0], *box.shape), np.float32)
-    for band, filled in zip(out, _filled(values, valid), strict=True):
-        map_coordinates(filled, place, output=band, order=3, mode="mirror")
+    for band, raw in zip(out, values, strict=True):
+        map_coordinates(_filled(raw, valid), place, output=band, order=3, mode="mirror")
     out[:, ~ok] = np.nan
     return out, ok
 

@@ -37,6 +37,9 @@ EVIDENCE = 3.0
 """Distance from the sensor's width in standard errors, root mean square over the bands, that a width must have."""
 LEAST = 0.1
 """Relative change of the width that is worth it; 0.1 takes an MTF of 0.3 to 0.23 or 0.38."""
+WORTH = 0.05
+"""Share of the unexplained details that another PSF must take away on dates left out: where the guides tell little of
+the details, a little more is no evidence."""
 PARTS = 3
 """Parts that are left out in turn, at least."""
 
@@ -193,9 +196,9 @@ def learn_widths(dates: Sequence[Details], sensor: Sequence[float]) -> Sharpness
     -------
     Sharpness
         Of the sensor, unless the dates agree on others: further off than three times their error (root mean square over
-        the bands), by at least a tenth, and on dates left out in turn the guides' details must explain the LR image's
-        better, by more than the error of that. What is taken is shrunk to what the bands have in common and to the
-        sensor's by what remains of doubt.
+        the bands), by at least a tenth, and on dates left out in turn the guides must leave less of the LR image's
+        details unexplained, by a twentieth and by more than the error of that. What is taken is shrunk to what the
+        bands have in common, and to the sensor's by what remains of doubt.
     """
     start = np.square(np.asarray(sensor, np.float64))
     parts = len({d.part for d in dates})
@@ -219,8 +222,8 @@ def learn_widths(dates: Sequence[Details], sensor: Sequence[float]) -> Sharpness
     reason = ""
     if evidence < EVIDENCE or change < LEAST:
         state, reason = "not applied", "the images agree with the sensor's, within their uncertainty or a tenth"
-    elif not estimate.sure:
-        state, reason = "not applied", "on LR images left out the guides' details explain no more than before"
+    elif not estimate.sure or share < WORTH:
+        state, reason = "not applied", "on LR images left out the guides' details explain hardly more than before"
     elif estimate.value < 2 * estimate.error or evidence < 2 * EVIDENCE:
         state, reason = "doubtful", "hardly above its uncertainty"
     verdict = Verdict(state, share, (1 - share) * estimate.error, rms[0], rms[1], parts, reason)
