@@ -3,9 +3,10 @@
 Real series lie in ../shared/data beside the checkout. Of series of one sensor (the LR images are degraded HR ones: gain
 1, offset 0, MTF 0.3) it tells what was decided, and the errors of fusion, raw and prepared; of series of two sensors
 the errors raw, registered only, harmonised only, both, and prepared, that is both and the PSF. Errors are against the
-references as they are, which `prepare` is not given, at the pixels that all variants predict and where the LR image is
-clear; means over the dates that offer at least 30 % of the image. RMSE over all bands, and in brackets the CE90 of the
-normalised difference of the last two (of a single band: of itself).
+references as they are, which `prepare` is not given (with `--placed` those that it places as it does the guides), at
+the pixels that all variants predict and where the LR image is clear; means over the dates that offer at least 30 % of
+the image. RMSE over all bands, and in brackets the CE90 of the normalised difference of the last two (of a single band:
+of itself).
 
     .venv/bin/python benchmarks/prepared.py --sites s2_l8_belgium --methods difference
 """
@@ -69,6 +70,7 @@ def main():
     parser.add_argument("--sites", help="names; default: all")
     parser.add_argument("--methods", default="difference,estarfm,ddi")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the real series")
+    parser.add_argument("--placed", action="store_true", help="place the references as the HR series is placed")
     parser.add_argument("--variants", default="", help="of two sensors; default: all")
     args = parser.parse_args()
     wanted = args.sites.split(",") if args.sites else [c.name for c in CASES]
@@ -85,11 +87,13 @@ def show(case, args):
         names = args.variants.split(",") if args.variants else list(VARIANTS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "raw.zarr"
-        write_site(make_site(site["guide"], site["target"], name=case.name), path)
+        write_site(make_site(site["guide"], site["target"], reference=site["reference"], name=case.name), path)
         sites, said = {"raw": open_site(path)}, {}
         for name in names:
             start = time.process_time()
             content = {"guide": {"path": path / "guide"}, "target": {"path": path / "target"}}
+            if args.placed:
+                content["reference"] = {"path": path / "reference"}
             for place, value in VARIANTS[name].items():
                 table, field = place.split(".")
                 content.setdefault(table, {})[field] = value
@@ -100,7 +104,7 @@ def show(case, args):
         decided(said["prepared" if "prepared" in said else names[-1]])
         print("\n| method | " + " | ".join([*sites, "dates"]) + " |\n|---|" + "---:|" * (len(sites) + 1))
         for method in args.methods.split(","):
-            found, dates = errors(case, site, sites, method)
+            found, dates = errors(case, site, sites, method, args.placed)
             cells = [f"{rmse:.5f} ({ce90:.4f})" for rmse, ce90 in found]
             print("| " + " | ".join([method, *cells, f"{dates}"]) + " |", flush=True)
 
@@ -126,7 +130,7 @@ def decided(record):
     print(f"- {record['seconds']:.1f} s of CPU")
 
 
-def errors(case, site, sites, method):
+def errors(case, site, sites, method, placed):
     """(RMSE, CE90) of each variant, and the number of dates."""
     reference, target = site["reference"], site["target"]
     pair = GridPair(geobox(reference), geobox(target))
@@ -139,17 +143,23 @@ def errors(case, site, sites, method):
             mask &= up_mask(target.valid.values[k], pair)
         near = case.date is not None or abs(target.time.values[k] - when) <= 2 * DAY
         if near and mask.mean() >= LEAST_SHARE:
-            truths[case.date or str(target.time.values[k])[:10]] = values, mask
-    made = []
+            truths[case.date or str(target.time.values[k])[:10]] = i, mask
+
+    def on_grid(series):
+        return series.reflectance.reindex(y=reference.y, x=reference.x, method="nearest", tolerance=1e-3)
+
+    made, wanted = [], []
     for one in sites.values():
-        out = fuse(one, method=method, dates=list(truths))
-        made.append(out.reindex(y=reference.y, x=reference.x, method="nearest", tolerance=1e-3).load())
+        made.append(on_grid(fuse(one, method=method, dates=list(truths))).load())
+        own = one["reference"].to_dataset() if placed else reference
+        wanted.append(on_grid(own.where(own.valid)).load())
     figures = []
-    for day, (truth, mask) in truths.items():
-        images = [out.reflectance.sel(time=day).values.reshape(truth.shape) for out in made]
-        both = mask & np.logical_and.reduce([np.isfinite(image).all(axis=0) for image in images])
+    for day, (i, mask) in truths.items():
+        images = [out.sel(time=day).values.reshape(wanted[0][i].shape) for out in made]
+        compared = [series.sel(time=reference.time[i]).values for series in wanted]
+        both = mask & np.logical_and.reduce([np.isfinite(a).all(axis=0) for a in (*images, *compared)])
         if both.mean() >= LEAST_SHARE:
-            figures.append([score(image[:, both], truth[:, both]) for image in images])
+            figures.append([score(a[:, both], b[:, both]) for a, b in zip(images, compared, strict=True)])
     return np.mean(figures, axis=0), len(figures)
 
 
