@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .readers import open_pair, open_series, open_site, open_target, series
     from .readers.description import describe
     from .reporting import report
+    from .reporting.view import view
     from .runtime.versions import show_versions
     from .simulator import simulate
     from .studies import study
@@ -50,6 +51,7 @@ _WHERE = {
     "simulate": "simulator",
     "study": "studies",
     "train": "superresolution.training",
+    "view": "reporting.view",
 }
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "simulate",
     "study",
     "train",
+    "view",
 ]
 
 

@@ -22,6 +22,7 @@ from .prepare import prepare
 from .settings import Terminal, configured
 from .study import study
 from .train import app as train
+from .view import view
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, which the parser returns as well."""
@@ -44,7 +45,7 @@ _UsageError = cast(
 )  # the parser's: from click, or from its copy inside newer typer
 
 app.add_typer(train, name="train")
-for command in (demo, simulate, info, search, prepare, fuse, evaluate, methods, benchmark, study, report):
+for command in (demo, simulate, info, search, prepare, fuse, evaluate, view, methods, benchmark, study, report):
     app.command(cls=Command)(configured(command))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -243,9 +243,15 @@ def _source(series: xr.Dataset, role: str) -> str:
     return str(series.attrs.get("source", role))
 
 
-def _sources(site: xr.DataTree) -> list[str]:
-    """Where the series of a site lie, as far as they lie somewhere."""
-    return [str(node.attrs["source"]) for node in site.children.values() if "source" in node.attrs]
+def _sources(site: xr.DataTree) -> dict[str, dict[str, Any]]:
+    """Where the series of a site lie, as far as they lie somewhere, and how they are read."""
+    found = {}
+    for role, node in site.children.items():
+        if "source" in node.attrs:
+            path = str(node.attrs["source"])
+            whole = path if "://" in path or path.startswith("/vsi") else str(Path(path).absolute())
+            found[role] = {"path": whole, "options": dict(node.attrs.get("reading", {}))}
+    return found
 
 
 @contextmanager
@@ -256,7 +262,7 @@ def _output(
     int16: bool,
     overwrite: bool,
     scheduler: str | None,
-    inputs: Sequence[str],
+    sources: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[MemoryOutput | ZarrOutput | CogOutput]:
     if out is None:
         if scheduler is not None:
@@ -264,5 +270,5 @@ def _output(
         yield MemoryOutput(layout)
         return
     disk = ZarrOutput(Path(out), layout) if kind == "zarr" else CogOutput(Path(out), layout, int16)
-    with disk.claimed(overwrite, inputs):
+    with disk.claimed(overwrite, sources):
         yield disk

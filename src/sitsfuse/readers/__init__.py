@@ -80,7 +80,7 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     else:
         check_usable(path, options, Kind.GEOTIFFS)
         series = read_geotiffs(path, Reading.of(options))
-    series = series.assign_attrs(source=str(path))
+    series = series.assign_attrs(source=str(path), **({"reading": dict(options)} if options else {}))
     if options.get("quantity", REFLECTANCE) != REFLECTANCE:
         series = series.assign_attrs(quantity=options["quantity"])
     for note in series.attrs.get("notes", ()):

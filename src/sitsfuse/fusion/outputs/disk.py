@@ -8,9 +8,10 @@ import re
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import xarray as xr
@@ -18,10 +19,13 @@ import xarray as xr
 from ...core.grid import Window
 from ...errors import InputError
 from ...runtime.claims import Kind, claim, read_record
-from ...runtime.files import STATE, read_json, write_json, writing
+from ...runtime.files import STATE, plain, read_json, write_json, writing
 from ...writers import write_region
 from ...writers.stac import COLLECTION
 from .layout import Layout, counts
+
+SOURCES = "sources.json"
+"""In the state of a run, what it has read."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,17 @@ class DiskOutput(ABC):
         return str(self.layout.times[date])[:10].replace("-", "")
 
     @contextlib.contextmanager
-    def claimed(self, overwrite: bool, inputs: Iterable[str | Path] = ()) -> Iterator[None]:
+    def claimed(
+        self, overwrite: bool, sources: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> Iterator[None]:
         """Start a run, or resume one of the same configuration; the place is its alone until the end.
+
+        Parameters
+        ----------
+        overwrite
+            Whether to clear what is there.
+        sources
+            By role, ``path`` and ``options`` of what is read; kept so that `view` finds it.
 
         Raises
         ------
@@ -52,12 +65,14 @@ class DiskOutput(ABC):
             If the place is taken, see :func:`~sitsfuse.runtime.claims.claim`, or cannot be written.
         """
         kind = Kind("`sitsfuse fuse`", _configured, clear, shared=self.shares_folder)
+        inputs = [str(source["path"]) for source in sources.values()]
         with claim(self.path, kind, fixed := self._fixed(), overwrite, inputs) as resumed:
             if resumed:
                 self._sweep()
             else:
                 with writing(self.path):
                     self._create(fixed)
+            write_json(self.state(SOURCES), plain(sources))
             yield
 
     def done(self, date: int) -> dict[int, dict[str, int]]:

@@ -36,6 +36,8 @@ DEFLATED, AS_TEXT = 0.85, 4 / 3
 """What remains of the bytes of a series when they are deflated; characters per byte in the page."""
 SAMPLED = 32
 """So many pictures tell how large they all will be."""
+LEAST_SAMPLED, SAMPLED_PIXELS = 4, 5_000_000
+"""Of large ones fewer: compressing them takes time."""
 HEADROOM = 0.97
 """Share of the budget that is planned for: an estimate is none of certainty."""
 ENTRY = 60
@@ -69,9 +71,25 @@ def viewer(results: Results, table: pd.DataFrame, budget: int = 11_000_000) -> d
     """
     config = results.config
     ordered = ranked(table, list(config.methods))
-    side = _side(config, budget)
+    side = side_for(_values(config), budget)
     read = (read_scene(results, site, ordered, side) for site in config.sites)
-    scenes = [scene for scene in read if scene is not None and scene.targets]
+    return fitted([scene for scene in read if scene is not None and scene.targets], ordered, side, budget)
+
+
+def fitted(scenes: Sequence[Scene], ordered: Sequence[str], side: int, budget: int) -> dict[str, Any] | None:
+    """What ``viewer.html.j2`` needs of some scenes, as good as the budget allows: see :func:`viewer`.
+
+    Parameters
+    ----------
+    scenes
+        At least one.
+    ordered
+        The methods, the best first.
+    side
+        Positions of the scenes' series along a side.
+    budget
+        Most characters.
+    """
     drawn = [m for m in ordered if any(m in t.predicted for s in scenes for t in s.targets)]
     drawing, pictures = styles(ordered), Pictures()
     for plan in _plans(scenes, len(drawn), budget, pictures) if drawn else ():
@@ -102,21 +120,27 @@ def ranked(table: pd.DataFrame, methods: Sequence[str]) -> list[str]:
     return sorted(methods, key=lambda m: means.get(m, np.inf))
 
 
-def _side(config: Configuration, budget: int) -> int:
-    """How many positions along a side the series can afford."""
+def _values(config: Configuration) -> int:
+    """How many values the series of a benchmark have per position."""
     values = 0
     for about in config.sites.values():
         shown = len(about.shown)
         dates = len(about.guides) + shown
         dates += sum(len(t.lr_dates) + len(config.methods) * shown for t in about.targets.values())
         values += dates * min(len(about.bands), STORED)
+    return values
+
+
+def side_for(values: int, budget: int) -> int:
+    """How many positions along a side the series can afford, of so many values per position."""
     return next((s for s in SIDES if values * s**2 * DEFLATED * AS_TEXT <= SERIES_SHARE * budget), SIDES[-1])
 
 
 def _plans(scenes: Sequence[Scene], methods: int, budget: int, pictures: Pictures) -> Iterator[Plan]:
     """Plans that seem to fit, the best first."""
     every = [p.sheet for s in scenes for t in s.targets for p in t.predictions]
-    sampled = [every[i] for i in evenly(len(every), SAMPLED)]
+    enough = max(LEAST_SAMPLED, min(SAMPLED, SAMPLED_PIXELS // max(scenes[0].shape[0] * scenes[0].shape[1], 1)))
+    sampled = [every[i] for i in evenly(len(every), enough)]
     most = max(len(s.dates) for s in scenes)
     plans = [
         Plan(q, LOSSLESS if q == LOSSLESS else OBSERVED, d, methods) for d in range(most, 0, -1) for q in QUALITIES
@@ -145,7 +169,7 @@ def _series(scene: Scene) -> list[Any]:
 def _notes(scenes: Sequence[Scene], plan: Plan, drawn: Sequence[str], side: int, pictures: Pictures) -> list[str]:
     """What a reader should know of the pictures, in sentences."""
     if plan.quality == LOSSLESS:
-        half = number(max(float(s.scale.max()) for s in scenes) / 254, 4)
+        half = number(max(1e-4, *(float(s.scale.max()) / 254 for s in scenes)), 4)
         told = f"Pictures are not compressed: a prediction is told to half a step of its bytes, at most {half} "
         told += "(reflectance)."
     else:

@@ -110,6 +110,30 @@ def neighbours(date: str, guides: Sequence[str]) -> tuple[str | None, str | None
     return max((g for g in guides if g < date), default=None), min((g for g in guides if g > date), default=None)
 
 
+@dataclass(frozen=True)
+class Material:
+    """What there is to see of a site: images in memory."""
+
+    name: str
+    title: str
+    bands: list[str]
+    """Those that are kept."""
+    dates: list[str]
+    """That are shown."""
+    grid: xr.Dataset
+    """An image on the HR window."""
+    samples: Samples
+    lr: Mapping[str, xr.Dataset | None]
+    """By target, its LR series."""
+    ratios: Mapping[str, float]
+    """By target."""
+    guide: xr.Dataset | None = None
+    reference: xr.Dataset | None = None
+    """Its images of the dates, as far as there are any."""
+    longest: float = 1.0
+    """Most days between a date and the LR image that goes with it."""
+
+
 def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -> Scene | None:
     """Read the samples of a site.
 
@@ -131,30 +155,48 @@ def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -
     """
     config = results.config
     about = config.site(site)
-    bands, dates = stored_bands(about.bands), list(about.shown)
+    bands = stored_bands(about.bands)
     reference, guide = results.sample(site, "reference"), results.sample(site, "guide")
     samples, grid = predictions_of(results, site, about, methods, bands)
-    like = next((s for s in (reference, guide, grid) if s is not None), None)
-    if like is None or grid is None:
+    if grid is None:
         return None
+    material = Material(
+        name=site,
+        title=about.title or site,
+        bands=bands,
+        dates=list(about.shown),
+        grid=next(s for s in (reference, guide, grid) if s is not None),
+        samples=samples,
+        lr={target: results.sample(site, target, "target") for target in about.targets},
+        ratios={target: entry.ratio for target, entry in about.targets.items()},
+        guide=guide,
+        reference=reference,
+        longest=config.max_days,
+    )
+    return scene_of(material, methods, side)
+
+
+def scene_of(seen: Material, methods: Sequence[str], side: int) -> Scene:
+    """What there is to see, as the viewer keeps it; series at about ``side`` × ``side`` positions."""
+    bands, dates, samples, like = seen.bands, seen.dates, seen.samples, seen.grid
     shape = (int(like.sizes["y"]), int(like.sizes["x"]))
-    truths, guides = images_of(reference, bands), images_of(guide, bands)
+    truths, guides = images_of(seen.reference, bands), images_of(seen.guide, bands)
     bases = {d: _base(truths.get(d), _of_date(samples, d), len(bands), shape) for d in dates}
     near = sorted({g for d in dates for g in neighbours(d, list(guides)) if g})
-    code, stretch = codes_of(list(truths.values()) or list(bases.values()), [guides[g] for g in near])
-    lr = {target: results.sample(site, target, "target") for target in about.targets}
+    predicted = [sample.image for found in samples.values() for sample in found.values()]
+    code, stretch = codes_of(list(truths.values()) or predicted, [guides[g] for g in near])
 
     at = positions(shape, side)
-    series = {name: take(s, bands, like, at) for name, s in {"": guide, **lr}.items() if s is not None}
+    series = {name: take(s, bands, like, at) for name, s in {"": seen.guide, **seen.lr}.items() if s is not None}
     truth = np.stack([values_at(image, at) for image in bases.values()])
     reader = _Reader(
         bands, methods, like, bases, code, scale_of(samples, bases, len(bands)), sigma_end(samples), at,
-        Span.of([truth, *series.values()]), config.max_days,
+        Span.of([truth, *series.values()]), seen.longest,
     )  # fmt: skip
     observed = [series[""], truth] if "" in series else [truth]
     return Scene(
-        name=site,
-        title=printable(about.title or site),
+        name=seen.name,
+        title=printable(seen.title),
         bands=bands,
         shape=shape,
         dates=dates,
@@ -166,16 +208,16 @@ def read_scene(results: Results, site: str, methods: Sequence[str], side: int) -
         bases=[Sheet(code(values), np.ones(shape, bool)) for values, _ in bases.values()],
         known=[known for _, known in bases.values()],
         guides={g: Sheet(code(fill(*guides[g])), guides[g][1]) for g in near},
-        guide_dates=days_of(guide),
+        guide_dates=days_of(seen.guide),
         at=at,
         transform=tuple(geobox(like).affine)[:6],
         crs=_crs_name(like),
         span=reader.span,
         observed=np.concatenate([reader.span(part) for part in observed]),
         targets=[
-            reader.target(name, entry.ratio, samples[name], lr[name], series.get(name))
+            reader.target(name, ratio, samples[name], seen.lr[name], series.get(name))
             # As on the page: the largest ratio leads.
-            for name, entry in sorted(about.targets.items(), key=lambda held: -held[1].ratio)
+            for name, ratio in sorted(seen.ratios.items(), key=lambda held: -held[1])
             if samples[name]
         ],
     )  # fmt: skip
