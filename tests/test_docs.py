@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -53,6 +55,23 @@ def folders(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", list(blocks("python")))
 def test_python_runs(folders, text):
     exec(compile(text, "block", "exec"), {})
+
+
+@pytest.mark.slow
+def test_python_is_typed(tmp_path):
+    """All blocks pass mypy --strict, in one run."""
+    pytest.importorskip("mypy")
+    files = []
+    for block in blocks("python"):
+        files.append(tmp_path / f"{re.sub(r'[^a-z0-9]', '_', block.id.lower())}.py")
+        files[-1].write_text(block.values[0], encoding="utf-8")
+    assert files
+    # With the cache that `make lint` leaves in the checkout, it takes a few seconds.
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", f"--config-file={ROOT / 'pyproject.toml'}", *map(str, files)],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("text", list(blocks("toml")))

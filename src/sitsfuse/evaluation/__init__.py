@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +14,7 @@ from ..core.dates import calendar_days
 from ..core.series import geobox
 from ..errors import InputError
 from ..metrics.strata import Mode
+from ..readers import open_series
 from ..writers.table import check_table_path, write_table
 from .coarse import Coarse
 from .compare import compare
@@ -23,11 +26,14 @@ from .table import COLUMNS, summary
 
 __all__ = ["COLUMNS", "NDVI", "POOLED", "check_table_path", "evaluate", "summary", "write_table"]
 
+Given = str | Path | xr.Dataset | xr.DataTree
+"""A series, or where it lies."""
+
 
 def evaluate(
-    prediction: xr.Dataset,
-    reference: xr.Dataset,
-    target: xr.Dataset | None = None,
+    prediction: Given,
+    reference: Given,
+    target: Given | None = None,
     *,
     max_days: float = 1.0,
     block: int = 1024,
@@ -42,8 +48,8 @@ def evaluate(
     Parameters
     ----------
     prediction, reference
-        HR series on one grid; the bands that both have are compared. The prediction's ``uncertainty``, if it has any,
-        is judged too.
+        HR series on one grid, or their paths, as :func:`sitsfuse.open_series` takes them; the bands that both have are
+        compared. The prediction's ``uncertainty``, if it has any, is judged too.
     target
         The LR series that was fused, with the prediction's bands. Reference dates without a target image within
         ``max_days`` of the prediction are left out.
@@ -86,12 +92,11 @@ def evaluate(
     for name, value in (("block", block), ("workers", workers)):
         if value < 1:
             raise InputError(name, f"{value} is not positive", "give 1 or more")
-    check(prediction, "prediction")
-    check(reference, "reference")
+    prediction, reference = _opened(prediction, "prediction"), _opened(reference, "reference")
     check_same_grid(prediction, reference, "prediction")
     bands = _common_bands(prediction, reference)
     if target is not None:
-        target = match_bands(check(target, "target"), _select(prediction.isel(time=[0]), bands), "target")
+        target = match_bands(_opened(target, "target"), _select(prediction.isel(time=[0]), bands), "target")
     found = matches(prediction, reference, target, max_days)
     rows: list[dict[str, Any]] = []
     for match in found:
@@ -110,6 +115,13 @@ def evaluate(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs["left_out"] = reference.sizes["time"] - len(found)
     return table
+
+
+def _opened(given: Given, role: str) -> xr.Dataset:
+    """A series that is checked, by its role."""
+    if isinstance(given, str | os.PathLike):
+        return open_series(Path(given))
+    return check(given.to_dataset() if isinstance(given, xr.DataTree) else given, role)
 
 
 def _common_bands(prediction: xr.Dataset, reference: xr.Dataset) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .choices import Step
 
 
 def plan_dates(
-    available: npt.NDArray[np.datetime64], dates: Any = None, every: str | None = None
+    available: npt.NDArray[np.datetime64], dates: Any = None, every: Step | None = None
 ) -> tuple[npt.NDArray[np.datetime64], tuple[bool, ...]]:
     """The dates to predict, and which of them the target series lacks.
 
@@ -37,10 +39,7 @@ def plan_dates(
         raise InputError("target", f"has two images of {str(twice[0])[:10]}", "keep one image per day")
     first, last = available[0].astype("datetime64[D]"), available[-1].astype("datetime64[D]")
     if every is not None:
-        found = re.fullmatch(r"\s*(\d+)\s*d?\s*", every)
-        if not found or int(found[1]) < 1:
-            raise InputError("`every`", f"{every!r} is not a number of days", "give e.g. 2d")
-        wanted = np.arange(first, last + 1, int(found[1]))
+        wanted = np.arange(first, last + 1, _days(every))
     elif dates is not None:
         dates = _listed(dates, available)
         if not len(dates):
@@ -55,6 +54,21 @@ def plan_dates(
         wanted = available.astype("datetime64[D]")
     times = np.array([have.get(d, np.datetime64(d)) for d in wanted.tolist()], "datetime64[ns]")
     return times, tuple(d not in have for d in wanted.tolist())
+
+
+def _days(every: Any) -> int:
+    """A step as a number of days."""
+    days: float = 0
+    if isinstance(every, str):
+        found = re.fullmatch(r"\s*(\d+)\s*(?:d|days?)?\s*", every, re.IGNORECASE)
+        days = int(found[1]) if found else 0
+    elif isinstance(every, datetime.timedelta | np.timedelta64):
+        days = every / type(every)(1, "D") if isinstance(every, np.timedelta64) else every / datetime.timedelta(days=1)
+    elif isinstance(every, int | np.integer) and not isinstance(every, bool):
+        days = int(every)
+    if not (days >= 1 and days == int(days)):
+        raise InputError("`every`", f"{every!r} is not a number of whole days", "give e.g. 2d")
+    return int(days)
 
 
 def _listed(dates: Any, available: npt.NDArray[np.datetime64]) -> Sequence[Any]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,9 @@ from ..readers import open_any
 from ..runtime import memory, threads
 from ..runtime.files import STATE, read_json
 from ..runtime.progress import Progress, silent
+from .choices import Choices, Step
 from .dates import plan_dates
+from .lazy import lazy_prediction
 from .outputs.cog import CogOutput
 from .outputs.form import form_of
 from .outputs.layout import Layout
@@ -41,10 +43,30 @@ TILE = SIDES[0]
 """Largest side that a tile has by default, in HR pixels."""
 LOOK = 256
 """Side of the blocks that are looked at for a valid pixel."""
+Place = str | Path
+Source = Place | xr.Dataset
 OnScreening = Callable[[Screening], None]
 """Called with what was found of the guides."""
 
 
+@overload
+def fuse(
+    site: Source | xr.DataTree, target: None = None, out: None = None, **choices: Unpack[Choices]
+) -> xr.Dataset: ...
+@overload
+def fuse(site: Source, target: xr.Dataset, out: None = None, **choices: Unpack[Choices]) -> xr.Dataset: ...
+@overload
+def fuse(site: xr.Dataset, target: Place, out: None = None, **choices: Unpack[Choices]) -> xr.Dataset: ...
+@overload
+def fuse(site: xr.DataTree, target: Place, out: None = None, **choices: Unpack[Choices]) -> Path: ...
+@overload
+def fuse(site: Place, target: Place, out: None = None, **choices: Unpack[Choices]) -> xr.Dataset | Path: ...
+@overload
+def fuse(
+    site: Source | xr.DataTree, target: Source | None = None, *, out: Place, **choices: Unpack[Choices]
+) -> Path: ...
+@overload
+def fuse(site: Source, target: Source, out: Place, **choices: Unpack[Choices]) -> Path: ...
 def fuse(
     site: xr.DataTree | xr.Dataset | str | Path,
     target: xr.Dataset | str | Path | None = None,
@@ -53,16 +75,17 @@ def fuse(
     method: str | Method = "ddi",
     options: Mapping[str, Any] | None = None,
     dates: Any = None,
-    every: str | None = None,
+    every: Step | None = None,
     format: str | None = None,
     tile: int | None = None,
     weights: bool = False,
     int16: bool = False,
     workers: int | None = None,
-    scheduler: str | None = None,
+    scheduler: Any = None,
     overwrite: bool = False,
     keep_all_guides: bool = False,
     leave_out_same_day: bool = False,
+    compute: bool = True,
     report: Progress = silent,
     on_fit: OnFit | None = None,
     on_screening: OnScreening | None = None,
@@ -85,7 +108,8 @@ def fuse(
         Dates to predict: a text, a date, several of them, an index, or a slice of the target's dates, both ends
         included; by default those of the target series.
     every
-        Instead of ``dates``, a regular series over the time of the target series: ``"2d"``.
+        Instead of ``dates``, a regular series over the time of the target series: ``"2d"``, a number of days or a
+        timedelta of whole days.
     format
         ``"cog"``: a folder of GeoTIFFs; ``"zarr"``: one Zarr series; by default zarr where ``out`` ends in .zarr.
     tile
@@ -98,8 +122,8 @@ def fuse(
     workers
         Tiles at a time; by default the number of cores.
     scheduler
-        Address of a dask scheduler to run on instead of threads; its workers must see the same files, and ``out``
-        must be given.
+        A dask cluster to run on instead of threads: a ``Client``, a cluster, the address of a scheduler, or
+        ``"active"`` for the client that is. Its workers must see the same files, and ``out`` must be given.
     overwrite
         Whether to start anew where there is an output already.
     keep_all_guides
@@ -109,6 +133,9 @@ def fuse(
     leave_out_same_day
         Whether to leave out, of the whole run, guides taken on a day that is predicted: they give away the answer where
         a prediction is to be judged.
+    compute
+        False gives a series of dask arrays, a chunk per date and tile, of which nothing is computed yet; ``out`` is
+        None then, and ``workers`` and ``scheduler`` are those of whoever computes it.
     report
         Called as the work proceeds.
     on_fit
@@ -131,6 +158,8 @@ def fuse(
     chosen = make_method(method, options) if isinstance(method, str) else method
     if tile is not None and tile < 16:
         raise InputError("`tile`", f"{tile} is too small", "give at least 16 HR pixels")
+    if not compute and (out is not None or scheduler is not None):
+        raise InputError("`compute`", "is False, but `out` or `scheduler` is given", "write the result yourself")
     format = form_of(out, format)
     if leave_out_same_day:
         planned, _ = plan_dates(group(tree, "target")["time"].values, dates, every)
@@ -158,6 +187,8 @@ def fuse(
         config=configuration_of(tree, known, chosen, times) | {"left_out_guides": left_out},
         inside=known.grids.inside,
     )
+    if not compute:
+        return lazy_prediction(tree, known, chosen, layout)
     with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree)) as output:
         threads.bound()
         try:
@@ -187,7 +218,7 @@ def _tile(
     out: str | Path | None,
     overwrite: bool,
     workers: int | None,
-    scheduler: str | None,
+    scheduler: Any,
 ) -> int:
     """The side of a tile where none is asked for: that of a run to resume, else by cores and memory."""
     if out is not None and not overwrite:
@@ -261,7 +292,7 @@ def _output(
     kind: str,
     int16: bool,
     overwrite: bool,
-    scheduler: str | None,
+    scheduler: Any,
     sources: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[MemoryOutput | ZarrOutput | CogOutput]:
     if out is None:

@@ -66,22 +66,45 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def open_pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
-    """Threads, or the cluster of a scheduler."""
+def open_pool(workers: int | None, scheduler: Any) -> Iterator[Pool]:
+    """Threads, or the cluster of a scheduler: its address, a cluster, a client, or "active" for the one that is."""
     if scheduler is None:
         count = workers or threads.default_workers()
         with ThreadPoolExecutor(count, thread_name_prefix="sitsfuse") as executor:
             yield Threads(executor, count)
         return
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise missing_extra("scale", "distributed (needed by `scheduler`)") from error
+    if isinstance(scheduler, distributed.Client) or scheduler == "active":
+        client = _active() if scheduler == "active" else scheduler
+        if client.status != "running":
+            raise InputError("`scheduler`", f"is a client that is {client.status}", "connect it")
+        yield _cluster(client)  # which stays open: it is not ours
+        return
+    address = getattr(scheduler, "scheduler_address", scheduler)
+    if not isinstance(address, str):
+        what = f"is a {type(scheduler).__name__}"
+        raise InputError("`scheduler`", what, "give an address, a dask Client or a cluster")
     try:
         # Not the default client: one that fails to connect would stay that, and later computations would hang.
-        client = Client(scheduler, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]
+        client = distributed.Client(address, timeout="20s", set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(scheduler, "no dask scheduler answers", "check the address, e.g. tcp://host:8786") from error
+        raise InputError(address, "no dask scheduler answers", "check the address, e.g. tcp://host:8786") from error
     with client:
-        cores = sum(client.nthreads().values())  # type: ignore[no-untyped-call]
-        yield Cluster(client, max(2, cores))
+        yield _cluster(client)
+
+
+def _active() -> Any:
+    """The client that is active in this process."""
+    import distributed
+
+    try:
+        return distributed.get_client()
+    except ValueError as error:
+        raise InputError("`scheduler`", "no dask client is active", "make one: dask.distributed.Client()") from error
+
+
+def _cluster(client: Any) -> Cluster:
+    return Cluster(client, max(2, sum(client.nthreads().values())))
