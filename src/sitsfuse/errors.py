@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container
 
-_PARAMETER = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`]*))?`")
+PARAMETER = re.compile(r"`([a-z_][a-z0-9_.]*)(?:=([^`]*))?`")
 """A parameter in a message, alone or with a value."""
 
 
@@ -46,7 +46,7 @@ class InputError(Exception):
 
         def named(text: object) -> object:
             # A path is never a parameter, whatever its letters.
-            return _PARAMETER.sub(lambda m: name(m[1], m[2]), text) if isinstance(text, str) else text
+            return PARAMETER.sub(lambda m: name(m[1], m[2]), text) if isinstance(text, str) else text
 
         return InputError(named(self.where), str(named(self.problem)), str(named(self.mend)))
 
@@ -56,7 +56,7 @@ def _as_is(name: str, value: str | None) -> str:
 
 
 def _plain(text: object) -> str:
-    return _PARAMETER.sub(lambda m: m[0].strip("`"), text) if isinstance(text, str) else str(text)
+    return PARAMETER.sub(lambda m: m[0].strip("`"), text) if isinstance(text, str) else str(text)
 
 
 LONGEST = 600

@@ -108,3 +108,37 @@ def test_every_other_name_is_that_of_an_option():
     group = cast(Any, typer.main.get_command(app))
     known = {p.name.rstrip("_") for c in group.commands.values() for p in c.params}
     assert set(OPTIONS.values()) <= known
+
+
+def test_messages_for_readers_of_files_name_options():
+    from sitsfuse.cli.naming import as_options
+
+    said = "give `scale=0.0001`, `target_options.scale=0.1` or `mask_pattern`; `sitsfuse prepare` and `other` stay"
+    told = "give --scale 0.0001, --target-scale 0.1 or --mask-pattern; `sitsfuse prepare` and `other` stay"
+    assert as_options(said) == told
+
+
+def test_an_empty_pattern_undoes_that_of_all_series_for_the_target(site_folder, tmp_path, cli):
+    mask = next((site_folder / "guide").glob("*_mask.tif"))
+    mask.rename(mask.with_name(mask.name.replace("_mask", "_clouds")))
+    pattern = "--mask-pattern", "*_clouds.tif"
+    guide, target = site_folder / "guide", site_folder / "target"
+    assert "holds no file whose name matches" in cli("info", guide, target, *pattern).err
+    done = cli("info", guide, target, *pattern, "--target-mask-pattern", "")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_info_on_a_site_names_guides_that_stand_out(tmp_path, cli):
+    from sitsfuse.core.site import group, make_site
+    from sitsfuse.writers import write_site
+    from tests.helpers import scenes
+
+    site = scenes.site(seed=1, cloudy=0.1, guides=(0, 6, 12, 18, 24, 30), targets=(1, 7, 13, 19, 25, 31))
+    guide = group(site, "guide").load()
+    guide["reflectance"][2] *= 2.5
+    write_site(make_site(guide, group(site, "target")), tmp_path / "site.zarr")
+    by_pair = cli("info", tmp_path / "site.zarr" / "guide", tmp_path / "site.zarr" / "target").out
+    by_site = cli("info", tmp_path / "site.zarr").out
+    told = [line for line in by_pair.splitlines() if "2020-05-13" in line and line.startswith("  ! ")]
+    assert told
+    assert set(told) <= set(by_site.splitlines())

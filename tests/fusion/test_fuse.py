@@ -168,8 +168,8 @@ def test_every_spans_the_target(every, count):
         ({"dates": [""]}, "is not a date"),
         ({"dates": [None]}, "is not a date"),
         ({"dates": []}, "^dates: is empty"),
-        ({"every": "0d"}, "not a number of whole days"),
-        ({"every": "weekly"}, "not a number of whole days"),
+        ({"every": "0d"}, "not a number of days"),
+        ({"every": "weekly"}, "not a number of days"),
         ({"dates": ["2020-05-15"], "every": "2d"}, "cannot go with"),
     ],
 )

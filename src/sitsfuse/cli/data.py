@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
+from .naming import as_options
 from .options import Quiet
 from .parsing import pairs
 from .reading import How, reads
@@ -56,10 +57,15 @@ def _contradicted(paths: list[Path], how: How) -> list[str]:
     """Guides that the target and the other guides contradict, from a few windows."""
     from ..core.levels import check_levels
     from ..radiometry.screening import screen
-    from ..readers import open_pair
+    from ..readers import open_pair, open_site, series_names
 
     try:
-        site = open_pair(paths[0], paths[1], None, how.target, **how.all)
+        if len(paths) == 2:
+            site = open_pair(paths[0], paths[1], None, how.target, **how.all)
+        elif {"guide", "target"} <= set(series_names(paths[0])):
+            site = open_site(paths[0], "target", how.target, **how.all)
+        else:
+            return []
         check_levels(site)
         return [str(finding) for finding in screen(site, most=8).findings]
     except InputError:
@@ -85,11 +91,12 @@ def info(
     if len(paths) > 2:
         raise InputError("info", f"got {len(paths)} paths", "give a series or a site, or a guide and a target")
     if len(paths) == 2:
-        print(describe_pair(paths[0], paths[1], how.target, **how.all).format())
-        for finding in _contradicted(paths, how):
-            print(f"  ! {finding}")
+        text = describe_pair(paths[0], paths[1], how.target, **how.all).format()
     else:
-        print(describe(paths[0], how.target, **how.all).format())
+        text = describe(paths[0], how.target, **how.all).format()
+    print(as_options(text))
+    for finding in _contradicted(paths, how):
+        print(f"  ! {finding}")
 
 
 def search(

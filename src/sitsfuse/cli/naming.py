@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
-from ..errors import InputError
+from ..errors import PARAMETER, InputError
 from .reading import OPTIONS as READING
 
 OPTIONS = {
@@ -43,6 +44,18 @@ class Command(TyperCommand):
                 return flag if value is None or value == "True" else f"{flag} {value.strip(chr(34))}"
 
             raise error.naming(name) from error
+
+
+def as_options(text: str) -> str:
+    """A text in which parameters for reading are called as the command line calls them."""
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match[1].replace("target_options.", "target_"), match[2]
+        if name.removeprefix("target_") not in READING:
+            return match[0]
+        return f"--{name.replace('_', '-')}" + ("" if value is None else f" {value}")
+
+    return PARAMETER.sub(option, text)
 
 
 def _field(name: str | None) -> str:

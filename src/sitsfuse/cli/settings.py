@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError
+from .naming import as_options
 
 PANEL = "Options from a file, and messages"
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
@@ -197,7 +198,7 @@ class Terminal(logging.Handler):
         """Print a message."""
         # That something is compiled explains a wait: it is not a matter of how much one wants to know.
         if record.levelno >= self.shown or record.name == COMPILING:
-            print(f"sitsfuse: {' '.join(record.getMessage().split())}", file=sys.stderr, flush=True)
+            print(f"sitsfuse: {' '.join(as_options(record.getMessage()).split())}", file=sys.stderr, flush=True)
 
 
 def listen(verbose: int, log_file: Path | None, command: str) -> None:

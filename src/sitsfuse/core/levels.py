@@ -99,7 +99,7 @@ def _own_level(series: xr.Dataset, role: str) -> F64Array:
     highest = float(np.nanmax(whole)) if np.isfinite(whole).any() else 0.0
     if str(series.attrs.get("quantity", "reflectance")) == "reflectance" and highest > HIGHEST:
         logging.getLogger("sitsfuse").warning(
-            "%s: numbers around %.4g are not reflectance; give --scale, or say with --quantity what they are",
+            "%s: numbers around %.4g are not reflectance; give `scale`, or say with `quantity` what they are",
             _where(series, role),
             highest,
         )

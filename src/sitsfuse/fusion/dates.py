@@ -67,7 +67,7 @@ def _days(every: Any) -> int:
     elif isinstance(every, int | np.integer) and not isinstance(every, bool):
         days = int(every)
     if not (days >= 1 and days == int(days)):
-        raise InputError("`every`", f"{every!r} is not a number of whole days", "give e.g. 2d")
+        raise InputError("`every`", f"{every!r} is not a number of days", "give whole days, e.g. 2d")
     return int(days)
 
 

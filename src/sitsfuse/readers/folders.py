@@ -147,7 +147,7 @@ def _grouped(
         named = {date: _by_pattern(paths, reading.band_pattern) for date, paths in by_date.items()}
         left_out = sum(len(paths) - len(named[date]) for date, paths in by_date.items())
         if left_out:
-            notes.append(f"left out: {left_out} files whose names do not match --band-pattern")
+            notes.append(f"left out: {left_out} files whose names do not match `band_pattern`")
         named = {date: bands for date, bands in named.items() if bands}
         if not named:
             what = f"holds no file whose name matches the band pattern {reading.band_pattern!r}"

@@ -60,6 +60,10 @@ class Reading:
     """Side of a dask chunk, in pixels."""
 
     def __post_init__(self) -> None:
+        for name in ("date_pattern", "band_pattern", "mask_pattern"):
+            # An empty one undoes, for the target alone, what is said for all series.
+            if getattr(self, name) == "":
+                object.__setattr__(self, name, None)
         for name in ("clear", "cloudy", "mask_bits", "usable"):
             value = getattr(self, name)
             if value is not None:

@@ -64,10 +64,10 @@ def value_warnings(bands: tuple[str, ...], values: npt.NDArray[np.float32]) -> I
         if np.all(known == np.rint(known)):
             yield (
                 f"{band}: whole numbers up to {high:.0f} look like unscaled integers; "
-                "set the scale in the files, e.g. gdal_edit.py -scale 0.0001"
+                "give `scale=0.0001`, or set it in the files, e.g. gdal_edit.py -scale 0.0001"
             )
         else:
-            yield f"{band}: values up to {high:.4g} are not reflectance (fine for a temperature)"
+            yield f"{band}: values up to {high:.4g} are not reflectance; if they should not be, say so with `quantity`"
 
 
 def band_warnings(guide: xr.Dataset, other: xr.Dataset, name: str) -> Iterator[str]:
