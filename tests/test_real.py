@@ -62,14 +62,14 @@ def test_ddi_is_not_worse_than_the_best_where_two_sensors_disagree(real_data):
     # Radiometry differs and there are 484 LR pixels: on some of the dates difference interpolation is better.
     site = open_site(real_data / "s2_l8_belgium")
     dates = group(site, "reference")["time"].values
-    dates = dates[dates <= group(site, "target")["time"].values[-1]][::2]
+    dates = dates[dates <= group(site, "target")["time"].values[-1]][::4]
     rmse = {}
     for method in ("ddi", "difference"):
         fused = fuse(site, method=method, dates=dates)
         table = evaluate(fused, group(site, "reference"), group(site, "target"), max_days=5)
         found = table.query("band == 'all' and stratum == 'all' and metric == 'rmse'")
         rmse[method] = found["value"].mean()
-    assert len(found) >= 4
+    assert len(found) >= 2
     assert rmse["ddi"] < 1.01 * rmse["difference"], rmse
 
 
