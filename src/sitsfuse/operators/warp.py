@@ -136,6 +136,12 @@ def nearest(
     if _straight(source, box, displacement):
         axes = _axes(source, box, displacement)
         index = [np.floor(a.offset + a.ratio * (np.arange(a.n_lr) + 0.5) + 1e-6).astype(np.intp) for a in axes]
+        spans = [
+            slice(i[0], i[-1] + 1) if i[0] >= 0 and i[-1] < n and i[-1] - i[0] == i.size - 1 else None
+            for i, n in zip(index, values.shape, strict=True)
+        ]
+        if None not in spans:  # pixels of one size, all within: a copy
+            return np.array(values[spans[0], spans[1]])
         i, j = index[0][:, None], index[1][None, :]
     else:
         i, j = np.floor(lattice_of(source, box, displacement) + 1e-6).astype(np.intp)
@@ -191,7 +197,8 @@ def _interpolated(values: FloatArray, valid: BoolArray, axes: tuple[Axis, Axis])
         else:
             coefficients = spline_filter(clean, 3, np.float32, "mirror")
             band[:] = separable(coefficients, *(_spline_matrix(a) for a in axes))
-    out[:, ~ok] = np.nan
+    for band in out:
+        np.copyto(band, np.float32(np.nan), where=~ok)
     return out, ok
 
 
