@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..errors import InputError
 from .geotiff import read_geotiffs
 from .kinds import Kind, check_usable, shared_options
 from .objects import series
-from .products import find_products, products_series
+from .products import find_products, items_of, products_series
 from .reading import REFLECTANCE, Reading
 from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
 
@@ -34,7 +34,8 @@ __all__ = [
     "series_names",
 ]
 
-PathOrSeries = str | Path | xr.Dataset
+PathOrSeries = str | Path | xr.Dataset | Iterable[Any]
+"""Where a series lies, a series, or STAC items."""
 
 
 def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
@@ -43,8 +44,9 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
     Parameters
     ----------
     path
-        A Zarr group, a folder of products (Theia/MUSCATE, SAFE, Landsat, PlanetScope, STAC items) or of GeoTIFFs, or
-        a series, which is checked and passes through.
+        A Zarr group, a folder of products (Theia/MUSCATE, SAFE, Landsat, PlanetScope, STAC items) or of GeoTIFFs;
+        STAC items, as a search gives them (pystac's, or dictionaries); or a series, which is checked and passes
+        through.
     **options
         Of :func:`~sitsfuse.readers.products.products_series` or :func:`~sitsfuse.readers.geotiff.read_geotiffs`; a
         Zarr store and a series have none.
@@ -63,6 +65,9 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
         return check(path)
     if isinstance(path, xr.DataArray):
         return check(path)  # which tells how to make a series of it
+    if (items := items_of(path)) is not None:
+        check_usable("the items", options, Kind.PRODUCTS)
+        return _noted(products_series(items, **_of_products(options)), "items", options)
     if not isinstance(path, str | os.PathLike):
         raise InputError("series", f"is a {type(path).__name__}", "give a path or a series")
     path = Path(path)
@@ -76,15 +81,24 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
         series = _rescaled(read_zarr(path), Reading.of(options))
     elif find_products(path):
         check_usable(path, options, Kind.PRODUCTS)
-        series = products_series(path, **{name: value for name, value in options.items() if name != "quantity"})
+        series = products_series(path, **_of_products(options))
     else:
         check_usable(path, options, Kind.GEOTIFFS)
         series = read_geotiffs(path, Reading.of(options))
     series = series.assign_attrs(source=str(path), **({"reading": dict(options)} if options else {}))
+    return _noted(series, path, options)
+
+
+def _of_products(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "quantity"}
+
+
+def _noted(series: xr.Dataset, where: object, options: Mapping[str, Any]) -> xr.Dataset:
+    """The series with what its numbers are, after telling what is unusual of it."""
     if options.get("quantity", REFLECTANCE) != REFLECTANCE:
         series = series.assign_attrs(quantity=options["quantity"])
     for note in series.attrs.get("notes", ()):
-        _say(f"{path}: {note}")
+        _say(f"{where}: {note}")
     return series
 
 
@@ -255,6 +269,8 @@ def open_roles(
         Naming what is at fault.
     """
     own, opened = target_options or {}, {}
+    # A search gives its items once.
+    given = {role: items_of(source) or source for role, source in given.items()}
     if own and "target" not in given:
         raise InputError(f"`target_options.{min(own)}`", "is given without a target", "give `target`, or drop it")
     for role, shared in shared_options(given, options).items():
@@ -300,6 +316,6 @@ def _site(
     except InputError as error:
         # The model knows roles; the user knows paths.
         source = given.get(str(error.where))
-        if source is None or isinstance(source, xr.Dataset):
+        if not isinstance(source, str | os.PathLike):
             raise
         raise InputError(source, error.problem, error.mend) from error

@@ -38,7 +38,7 @@ class Kind(Enum):
 def kind_of(source: str | Path | xr.Dataset) -> Kind:
     """What a source is; whether it can be read is another question."""
     if not isinstance(source, str | Path):
-        return Kind.SERIES
+        return Kind.PRODUCTS if isinstance(source, list) else Kind.SERIES
     if is_zarr(source):
         return Kind.ZARR
     path = Path(source)

@@ -54,14 +54,28 @@ def _find(path: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def read_products(path: str | Path) -> tuple[list[Product], list[InputError]]:
-    """Products of a folder, by time, and what is wrong with those that cannot be read.
+def items_of(source: Any) -> list[Any] | None:
+    """STAC items in memory: a list or collection of pystac's items, or of dictionaries; None for anything else."""
+    if isinstance(source, str | Path | Mapping | xr.Dataset | xr.DataArray | xr.DataTree) or not hasattr(
+        source, "__iter__"
+    ):
+        return None
+    items = list(source)
+    told = [item.get("type") if isinstance(item, dict) else hasattr(item, "assets") for item in items]
+    return items if items and all(t in ("Feature", True) for t in told) else None
+
+
+def read_products(path: str | Path | list[Any]) -> tuple[list[Product], list[InputError]]:
+    """Products of a folder or of STAC items, by time, and what is wrong with those that cannot be read.
 
     Raises
     ------
     InputError
         If there is no product.
     """
+    if isinstance(path, list):
+        stac = _reader("stac")
+        return merged(sorted(stac.read_items(path), key=lambda p: p.time)), []
     found = find_products(path)
     if not found:
         what = "does not exist" if not Path(path).exists() else "holds no product"
@@ -90,7 +104,7 @@ def common_grid(products: Sequence[Product], bands: Sequence[str]) -> GeoBox:
 
 
 def products_series(
-    path: str | Path,
+    path: str | Path | list[Any],
     *,
     bands: Sequence[str] | Mapping[str, str] | None = None,
     usable: Sequence[str] = USABLE,
@@ -102,7 +116,7 @@ def products_series(
     Parameters
     ----------
     path
-        A folder of products of one sensor, or one product.
+        A folder of products of one sensor, one product, or STAC items.
     bands
         Common or native names, or {name: common or native name}; by default all that all products have.
     usable, dilation
@@ -123,11 +137,12 @@ def products_series(
         If a product cannot be read, two are of one day or bands are missing.
     """
     products, problems = read_products(path)
+    where = "items" if isinstance(path, list) else path
     if problems:
         raise problems[0]
     names = common_bands(products) if bands is None else [str(b) for b in _values(bands)]
     if not names:
-        raise InputError(path, "holds products without a band in common", "give the sensors folders of their own")
+        raise InputError(where, "holds products without a band in common", "give the sensors folders of their own")
     box = common_grid(products, names)
     days = [p.time.astype("datetime64[D]") for p in products]
     for one, other in itertools.pairwise(range(len(days))):
@@ -137,7 +152,7 @@ def products_series(
             )
     images = tuple(_OnGrid(p, tuple(names), box, tuple(usable), dilation) for p in products)
     rows, cols = box.shape
-    token = tokenize(images, [path.stat().st_mtime_ns for p in products for path in p.paths], chunk)
+    token = tokenize(images, [_changed(path) for p in products for path in p.paths], chunk)
     parts = {
         "values": (np.dtype(np.float32), (len(names), rows, cols)),
         "valid": (np.dtype(bool), (rows, cols)),
@@ -153,7 +168,12 @@ def products_series(
     series["flags"] = (("time", "y", "x"), lazy["flags"], FLAG_ATTRS | {"grid_mapping": "spatial_ref"})
     labels = {"product": [p.id for p in products], "platform": [p.platform for p in products]}
     text = np.dtypes.StringDType()
-    return check(series.assign_coords({n: ("time", np.array(v, dtype=text)) for n, v in labels.items()}), path)
+    return check(series.assign_coords({n: ("time", np.array(v, dtype=text)) for n, v in labels.items()}), where)
+
+
+def _changed(path: Path) -> int:
+    """When a file was changed; items in memory have none."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 @dataclass(frozen=True)

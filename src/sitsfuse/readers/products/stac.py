@@ -78,6 +78,21 @@ def read_products(path: str | Path) -> list[Product]:
     return products
 
 
+def read_items(items: Sequence[Any]) -> list[Product]:
+    """Products of items in memory: of pystac, or as dictionaries.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_products`.
+    """
+    products = []
+    for item in items:
+        document = item if isinstance(item, dict) else item.clone().make_asset_hrefs_absolute().to_dict(False)
+        products.append(_product(Path(str(document.get("id"))), document))
+    return products
+
+
 def _items(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file() and is_product(p))
 
