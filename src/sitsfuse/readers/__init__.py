@@ -64,7 +64,7 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
         check_usable("the series", options, Kind.SERIES)
         return check(path)
     if isinstance(path, xr.DataArray):
-        return check(path)  # which tells how to make a series of it
+        return check(path)  # type: ignore[arg-type]  # which tells how to make a series of it
     if (items := items_of(path)) is not None:
         check_usable("the items", options, Kind.PRODUCTS)
         return _noted(products_series(items, **_of_products(options)), "items", options)

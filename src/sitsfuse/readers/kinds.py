@@ -8,8 +8,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from ..errors import InputError
 from .products import find_products
 from .reading import Reading
@@ -35,7 +33,7 @@ class Kind(Enum):
         return {name: value for name, value in options.items() if name in self.options}
 
 
-def kind_of(source: str | Path | xr.Dataset) -> Kind:
+def kind_of(source: Any) -> Kind:
     """What a source is; whether it can be read is another question."""
     if not isinstance(source, str | Path):
         return Kind.PRODUCTS if isinstance(source, list) else Kind.SERIES
@@ -45,9 +43,7 @@ def kind_of(source: str | Path | xr.Dataset) -> Kind:
     return Kind.PRODUCTS if path.exists() and find_products(path) else Kind.GEOTIFFS
 
 
-def shared_options(
-    given: Mapping[str, str | Path | xr.Dataset], options: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
+def shared_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Of options for several series, by role those that each has a use for.
 
     Raises
