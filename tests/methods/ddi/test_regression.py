@@ -154,6 +154,30 @@ def test_grams_add_up_and_tell_errors(problem):
     np.testing.assert_allclose((parts[0] + parts[1] - parts[1]).square, parts[0].square, atol=1e-9)
 
 
+def test_grams_tell_the_noise_that_is_passed(problem):
+    _, pixels, q = problem
+    gram = pixels.gram(q)
+    beta = np.random.default_rng(5).normal(0, 0.3, (gram.square.shape[0], B))
+    noise = np.random.default_rng(6).uniform(0.1, 1, (T, B))
+    shape, loose = beta.reshape(3, -1, B), Penalty(0.0, 1.0)
+
+    def passed(some):
+        return objective(pixels, q, some, noise, loose) - objective(pixels, q, some, 0 * noise, loose)
+
+    np.testing.assert_allclose(gram.noise(beta, noise), passed(shape) - passed(0 * shape), rtol=1e-4)
+    beta[len(beta) // 3 :] = 0
+    np.testing.assert_allclose(gram.noise(beta, noise), passed(shape) - passed(0 * shape), rtol=1e-4)
+
+
+def test_noise_at_hr_is_judged_with_the_error_at_lr(problem):
+    _, pixels, q = problem
+    # What temporal interpolation passes of a very noisy guide is worth an error at LR.
+    parts = [pixels.gram(q, np.arange(SIDE)[None, :, None] // 3 % 2 * np.ones((2, 1, SIDE), int) == k) for k in (0, 1)]
+    penalties = [Penalty(1e3, 0.0), Penalty(1e-2, 0.0)]
+    assert choose(parts, np.zeros((T, B)), penalties).penalty == penalties[0]
+    assert choose(parts, np.full((T, B), 20.0), penalties).penalty == penalties[1]
+
+
 def test_held_out_pixels_choose(problem):
     _, pixels, q = problem
     rng = np.random.default_rng(6)

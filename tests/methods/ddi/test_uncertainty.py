@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from sitsfuse.methods.ddi import uncertainty
+from sitsfuse.methods.shared.calibration import deviation
 
 
 def evidence(**changes):
@@ -15,7 +16,7 @@ def evidence(**changes):
     zero, one = np.zeros(2), np.ones(2)
     start = uncertainty.Evidence(
         usable, left, np.zeros_like(left), np.zeros((2, 50), np.float32), one.astype(np.float32),
-        zero.astype(np.float32), zero, zero, one,
+        zero.astype(np.float32), zero, zero, one, zero,
     )  # fmt: skip
     return dataclasses.replace(start, **changes)
 
@@ -67,3 +68,16 @@ def test_a_spread_that_ranks_errors_is_used_and_tamed_at_hr():
     assert (cloudy[:, 0] > 0.5).all()
     _, tamed = uncertainty.error_models(dataclasses.replace(found, fine_spread=2 * size))
     np.testing.assert_allclose(tamed[:, 0], cloudy[:, 0] / 4, rtol=1e-4)
+
+
+def test_what_another_sensor_shows_counts_as_far_as_it_is_followed():
+    start = evidence()
+    start = dataclasses.replace(start, left=smooth_errors(start.usable))
+    seen = np.array([4e-4, 9e-4])
+    whole = np.array([float(deviation(e)) ** 2 for e in start.left])
+    assert (seen > whole).all()  # the correction takes all that is left for what is no scene
+    agree, _ = uncertainty.error_models(dataclasses.replace(start, noise=seen))
+    for share in (0.5, 1.0):
+        differ, _ = uncertainty.error_models(dataclasses.replace(start, noise=seen, followed=np.full(2, share)))
+        np.testing.assert_allclose(differ[:, 2] - agree[:, 2], share**2 * seen, rtol=0.01)
+        np.testing.assert_array_equal(differ[:, :2], agree[:, :2])

@@ -50,7 +50,7 @@ class DDI:
     """Folds of held-out pixels."""
     block: Count = 3
     """Side of a held-out block, in LR pixels."""
-    pixels: Count = 100_000
+    pixels: Count = 50_000
     """Most LR pixels to learn from; larger scenes are sampled by windows."""
     strength: Annotated[float, Field(le=1, allow_inf_nan=False)] = -1.0
     """Strength of the residual correction, 0 to 1; negative: by its local size against the noise."""

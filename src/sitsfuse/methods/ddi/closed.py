@@ -215,13 +215,13 @@ class Problem:
         usable = [p for p in penalties if not p.freedom or len(self.pixels.m) > 1]
         return choose(self.parts, variance, usable)
 
-    def fit(self, variance: F64Array, choice: Choice) -> Closed:
-        """The closed form of all pixels."""
+    def fit(self, variance: F64Array, choice: Choice, rank: int = RANK) -> Closed:
+        """The closed form of all pixels, with so many directions of its posterior."""
         beta = solve(self.all, variance, choice.penalty)
         departure = self.departure(beta)[:, self.chosen]
         least, most = departure.min(axis=1), departure.max(axis=1)
         room = MARGIN * (most - least)
-        directions = posterior(self.all, variance, choice.penalty, RANK)
+        directions = posterior(self.all, variance, choice.penalty, rank)
         return Closed(self.standard, beta, choice.penalty, least - room, most + room, directions)
 
     def departure(self, beta: F64Array) -> FloatArray:

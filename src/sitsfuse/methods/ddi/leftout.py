@@ -27,8 +27,8 @@ COMMON = 2.0
 noise is, errors in details are one to three times as large."""
 DOUBT = 0.015
 """Relative gain in error that must speak for each doubling or halving of `COMMON`."""
-LEFT_OUT = 6
-"""Most guides that are left out, the clearest."""
+LEFT_OUT = {1: 6, 2: 4, 3: 3}
+"""Most guides that are left out of each of so many samples, the clearest."""
 FEWEST = 100
 """Fewest clear LR pixels for that."""
 SHARES = (0.0, 0.25, 0.5)
@@ -146,12 +146,12 @@ class Case:
     def cautions(self) -> LeftOut:
         """Predict with each of `CAUTIONS`."""
         problem = self.problem
-        still = problem.fit(self.variance, problem.choose(self.variance, LINEAR[:1]))
+        still = problem.fit(self.variance, problem.choose(self.variance, LINEAR[:1]), 0)
         plain = _power(self.error(still.at_hr(self.values, self.valid, self.offsets)[0]))
         errors, growth = [], []
         for caution in CAUTIONS:
             choice = problem.choose(caution * self.variance, LINEAR)
-            closed = problem.fit(caution * self.variance, choice)
+            closed = problem.fit(caution * self.variance, choice, 0)
             left = self.error(closed.at_hr(self.values, self.valid, self.offsets)[0])
             errors.append(float(np.mean(_power(left) / np.maximum(plain, TINY))))
             held = problem.pixels.y - problem.held_out(choice)
@@ -161,7 +161,7 @@ class Case:
     def shares(self, caution: float, training: Training) -> F64Array:
         """(shares,) mean square of the error with each of `SHARES` of networks, over that of none."""
         problem, variance = self.problem, caution * self.variance
-        closed = problem.fit(variance, problem.choose(variance))
+        closed = problem.fit(variance, problem.choose(variance), 0)
         trial = try_networks(self.coarse, problem, variance, training)
         more, _ = trial.ensemble.to(training.device).departure(self.values, self.valid)
         powers = []
@@ -197,7 +197,7 @@ def leave_out(samples: Sequence[Sample], times: Times, standard: Standard, noise
     found = []
     for sample in samples if len(times) > 1 else ():
         clear = sample.valid.reshape(len(times), -1).mean(axis=1)
-        for k in np.argsort(-clear, kind="stable")[:LEFT_OUT].tolist():
+        for k in np.argsort(-clear, kind="stable")[: LEFT_OUT[len(samples)]].tolist():
             case = Case.of(sample, k, times, standard, noise, how)
             if case is not None:
                 found.append(case)

@@ -139,6 +139,18 @@ class Gram:
         """(B,) sum of squared errors of coefficients (M, B)."""
         return np.asarray(self.power - 2 * (beta * self.cross).sum(axis=0) + (beta * (self.square @ beta)).sum(axis=0))
 
+    def noise(self, beta: F64Array, noise: F64Array) -> F64Array:
+        """(B,) the third term of the sum, beyond that of temporal interpolation: see `solve` for ``noise``."""
+        t, b = noise.shape
+        k = len(self.m_m)
+        parts = beta.reshape(k, -1, b)[:, : t * b]
+        if not parts[1:].any():
+            k, parts = 1, parts[:1]
+        square = (np.tensordot(self.m_m[:k, :k], parts, 1) * parts).sum(axis=0)
+        own = parts.reshape(k, t, b, b)[..., np.arange(b), np.arange(b)]
+        prior = (self.m_w[:k, :, None] * own).sum(axis=0)
+        return np.asarray(noise.ravel() @ square + 2 * (noise * prior).sum(axis=0))
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -242,6 +254,8 @@ def posterior(gram: Gram, noise: F64Array, penalty: Penalty, rank: int) -> Float
     details of the pixels learnt from.
     """
     plain = gram.first(1)
+    if not rank:
+        return np.zeros((0, len(plain.square)), np.float32)
     root = np.linalg.cholesky(_held(plain, noise, penalty))
     value, vector = np.linalg.eigh(plain.square)
     spread = vector * np.sqrt(np.maximum(value, 0))
@@ -273,13 +287,17 @@ class Choice:
     error: F64Array
     """(B,) share of the power of y that is left at held-out pixels."""
     errors: tuple[float, ...]
-    """Mean over the bands of that share, of each penalty."""
+    """What each penalty was judged by: that share of all bands, and the noise that it passes at HR beyond that of
+    temporal interpolation."""
     parts: tuple[F64Array, ...]
     """Coefficients (M, B) of the chosen penalty, learnt without each of the folds."""
 
 
 def choose(folds: Sequence[Gram], noise: F64Array, penalties: Sequence[Penalty]) -> Choice:
     """Judge penalties on folds that are held out in turn; the first is to be none: the least of equals is taken.
+
+    They are judged by the sum that is minimised, without λ: held-out LR pixels do not tell what the noise of the guides
+    will do at HR.
 
     Parameters
     ----------
@@ -292,11 +310,12 @@ def choose(folds: Sequence[Gram], noise: F64Array, penalties: Sequence[Penalty])
     """
     total = sum(folds[1:], folds[0])
     power = np.maximum(total.power, 1e-12 * max(total.pixels, 1))
-    left, parts = [], []
+    left, passed, parts = [], [], []
     for penalty in penalties:
         betas = [solve(total - fold, noise, penalty) for fold in folds]
         left.append(sum(fold.error(beta) for fold, beta in zip(folds, betas, strict=True)))
+        passed.append(sum(fold.noise(beta, noise) for fold, beta in zip(folds, betas, strict=True)))
         parts.append(tuple(betas))
-    errors = [float(np.sum(e) / power.sum()) for e in left]
+    errors = [float(np.sum(e + n) / power.sum()) for e, n in zip(left, passed, strict=True)]
     best = int(np.argmin(errors))
     return Choice(penalties[best], tuple(penalties), np.asarray(left[best] / power), tuple(errors), parts[best])

@@ -12,7 +12,7 @@ from ...core.arrays import BoolArray, F64Array, FloatArray, Times
 from ...core.dates import days
 from ...core.site import SiteLayout, group
 from ...operators.matrices import down_matrix
-from ...stats.noise import grain_and_noise
+from ...stats.noise import TINY, grain_and_noise
 from ..shared import anchor as anchoring
 from ..shared.calibration import lasting_difference
 from .closed import Closed, Problem, penalty_text
@@ -237,12 +237,15 @@ def _evidence(
         # Networks spread their weights about as the closed form does.
         facts.own + problem.passed(closed.beta, grain),
         facts.lesson.growth,
+        np.clip(1 - choice.error, 0, 1) * facts.anchor.differ,
     )
 
 
 def _choices(facts: Facts, problem: Problem, choice: Choice, share: float, gained: float, head: str) -> dict[str, Any]:
     lesson = facts.lesson
-    before = float(problem.all.power.sum() / max(problem.all.pixels, 1) / len(problem.all.power))
+    power = problem.all.power
+    before = float(power.sum() / max(problem.all.pixels, 1) / len(power))
+    left = float(choice.error @ power / max(power.sum(), TINY))
     return {
         "head": "closed form + networks" if share else head,
         "penalty": penalty_text(choice.penalty),
@@ -253,7 +256,7 @@ def _choices(facts: Facts, problem: Problem, choice: Choice, share: float, gaine
         "networks_left_out_error": {f"{s:g}": e for s, e in zip(SHARES, lesson.network_errors, strict=False)},
         "networks_held_out_gain": round(gained, 4),
         **facts.anchor.choices,
-        "final_error": round(float(np.sqrt(before * min(choice.errors))) * (1 - max(gained, 0)), 5),
+        "final_error": round(float(np.sqrt(before * left)) * (1 - max(gained, 0)), 5),
         "temporal_error": round(float(np.sqrt(before)), 5),
         "training_pixels": int(np.count_nonzero(problem.chosen)),
     }

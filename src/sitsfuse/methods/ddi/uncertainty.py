@@ -9,6 +9,8 @@ The variance of the error at HR is put together from what can be measured:
   errors in HR details than in the finest ones of LR.
 - *grain*: what no LR pixel can show, the guides' noise, which passes in proportion to the squares of the weights, and
   what small displacements make of fine structure.
+- *sensor*: where two sensors show other details, no held-out pixel of the LR image knows that they are not scene. They
+  come in as far as the image follows the target, by what was learnt and by the correction.
 - *residual*: of the LR error, a correction of strength s leaves 1 - s, and of the LR noise it brings in s; s falls with
   the share of the error that the correction takes for noise (`operators.residual.scene_part`).
 
@@ -52,6 +54,8 @@ class Evidence:
     """(B,) variance at HR of what is white: what the guides' grain makes of the prediction, and the scene's own."""
     growth: F64Array
     """(B,) variance of the errors in HR details, per variance of those in the finest LR details."""
+    followed: F64Array
+    """(B,) share of what the target has beyond temporal interpolation that was learnt; 0 where sensors agree."""
 
 
 def error_models(found: Evidence) -> tuple[FloatArray, FloatArray]:
@@ -79,7 +83,9 @@ def error_models(found: Evidence) -> tuple[FloatArray, FloatArray]:
         below = found.growth[b] * variance_model((power, square[b]), fine[b], noise_within)
         strength = largest * max(0.0, 1 - float(found.noise[b]) / max(whole, TINY))
         residual = (1 - strength) ** 2 * (whole - noise_whole) + strength**2 * noise_whole
-        clear[b] = below[0] * tame[b], below[1], below[2] + always[b] + residual
+        followed = 1 - (1 - found.followed[b]) * (1 - strength) if found.followed[b] else 0.0
+        sensor = followed**2 * max(float(found.noise[b]) - noise_whole, 0.0)
+        clear[b] = below[0] * tame[b], below[1], below[2] + always[b] + residual + sensor
         anywhere = variance_model((power,), left[b], noise_whole)
         hidden = found.growth[b] * (within - noise_within)
         cloudy[b] = anywhere[0] * tame[b], 0, anywhere[1] + hidden + always[b]

@@ -32,8 +32,8 @@ from .level import believed_level
 
 SIDE = 64
 """Side of a window of the sample, in LR pixels."""
-SAMPLED, TRIED = 8, 4
-"""Windows of the sample, and those of them on which guides are predicted at HR."""
+SAMPLED = 4
+"""Windows of the sample."""
 BETTER = 0.02
 """Relative error at HR that another anchor must save to be chosen."""
 FEWEST_GUIDES = 3
@@ -136,7 +136,7 @@ def learn(site: xr.DataTree) -> Anchor:
     believed = believed_level(parts) if differ else None
     noise = found.noise(believed)
     if differ:
-        tried = _tried(site, layout, sample[:TRIED], parts[:TRIED], noise, believed)
+        tried = _tried(site, layout, sample, parts, noise, believed)
         kinds, errors = _choose(tried, found.differ, "guides" if believed is None else "mean")
     level = np.stack([noise[kind][:, b] for b, kind in enumerate(kinds)], axis=1).astype(np.float32)
     told = {kind: tuple(float(v) for v in values) for kind, values in errors.items()}
