@@ -1,8 +1,8 @@
 """DDI on odd series of guides, against difference interpolation: it must never be more than 2 % worse.
 
-Simulated farmland without missed clouds, the LR series in place as `prepare` leaves it, changed in one way at a time. Errors are RMSE against the truth where
-target and guides are clear, all dates together; "choices" are those of the date in the middle. The bad guide has its
-contrast raised by 2.5; it is tried with and without the screening that leaves it out.
+Simulated farmland without missed clouds, the LR series in place as `prepare` leaves it, changed in one way at a time.
+Errors are RMSE against the truth where the target is clear, all dates together; the choices are those of the date in
+the middle. The bad guide has its contrast raised by 2.5; it is tried with and without the screening that leaves it out.
 
     .venv/bin/python benchmarks/odd_guides.py --networks never
 """
