@@ -72,6 +72,22 @@ def fuse(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew where an output is there.", rich_help_panel=OUTPUT)
     ] = False,
+    renew: Annotated[
+        bool,
+        typer.Option(
+            "--renew",
+            help="Make anew the dates of OUT that are changed by inputs which were replaced or taken away since.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Only say what would be done with each date, and why.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     keep_all_guides: Annotated[
         bool,
         typer.Option(
@@ -110,8 +126,8 @@ def fuse(
     """Predict HR images at every LR date.
 
     Writes YYYYMMDD.tif, YYYYMMDD_uncertainty.tif and YYYYMMDD_mask.tif (0 valid, 1 invalid, 2 filled, 3
-    outside the LR image) per date. A killed run resumes
-    where it was when it is run again.
+    outside the LR image) per date. A killed run resumes where it was when it is run again. New LR images add their
+    dates; new guides change those dates alone that read them or learn from them.
 
     Examples: `sitsfuse fuse SITE -o fused` · `sitsfuse fuse venus/ sentinel2/ -o fused --every 2d --weights` ·
     `sitsfuse fuse sentinel2/ -o fused --method carn --model model`
@@ -148,11 +164,15 @@ def fuse(
             workers=workers,
             scheduler=scheduler,
             overwrite=overwrite,
+            renew=renew,
             keep_all_guides=keep_all_guides,
             leave_out_same_day=leave_out_same_day,
             report=report,
             on_screening=None if quiet else _tell,
+            on_decision=print if explain else None,
         )
+    if explain:
+        return
     # An output may hold the dates of other runs, too.
     records = read_records(out)
     for day in (str(t)[:10] for t in times):

@@ -24,6 +24,8 @@ DEFAULT_MTF = 0.3
 """MTF at Nyquist of a sensor of which nothing is known."""
 MASK_TAG = "SITSFUSE_MASK"
 """Tag of the masks of a prediction, of which 1 alone is invalid: it tells what their numbers mean."""
+CONTENT = "content"
+"""Coordinate (time) of a series that was opened from files: a mark of what they hold; it stays with the files."""
 COMPLETE = "complete"
 """Attribute of a stored series of which every chunk was written: to its readers, a missing one is damage."""
 

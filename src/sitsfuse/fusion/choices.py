@@ -13,6 +13,7 @@ from ..runtime.progress import Progress
 if TYPE_CHECKING:
     from ..methods import Method
     from ..radiometry.screening import Screening
+    from .explain import OnDecision
     from .run import OnFit
 
 Step = str | int | datetime.timedelta | np.timedelta64
@@ -33,9 +34,11 @@ class Choices(TypedDict, total=False):
     workers: int | None
     scheduler: Any
     overwrite: bool
+    renew: bool
     keep_all_guides: bool
     leave_out_same_day: bool
     compute: bool
     report: Progress
     on_fit: OnFit | None
     on_screening: Callable[[Screening], None] | None
+    on_decision: OnDecision | None

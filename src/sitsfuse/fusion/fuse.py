@@ -27,6 +27,8 @@ from ..runtime.files import STATE, read_json
 from ..runtime.progress import Progress, silent
 from .choices import Choices, Step
 from .dates import plan_dates
+from .explain import OnDecision, explain
+from .inputs import Inputs, inputs_of, screened
 from .lazy import lazy_prediction
 from .outputs.cog import CogOutput
 from .outputs.form import form_of
@@ -83,12 +85,14 @@ def fuse(
     workers: int | None = None,
     scheduler: Any = None,
     overwrite: bool = False,
+    renew: bool = False,
     keep_all_guides: bool = False,
     leave_out_same_day: bool = False,
     compute: bool = True,
     report: Progress = silent,
     on_fit: OnFit | None = None,
     on_screening: OnScreening | None = None,
+    on_decision: OnDecision | None = None,
 ) -> xr.Dataset | Path:
     """Predict HR images of a site.
 
@@ -126,6 +130,9 @@ def fuse(
         ``"active"`` for the client that is. Its workers must see the same files, and ``out`` must be given.
     overwrite
         Whether to start anew where there is an output already.
+    renew
+        Whether to make anew the dates of an output that images, a model or a mask change which were replaced or taken
+        away since. By default that is refused; what was only added changes its dates without being asked.
     keep_all_guides
         Whether to believe every guide. By default a guide, or a part of it, is left out if it shows what neither the
         LR series nor the other guides show: a cloud that its mask misses, a wrong radiometry
@@ -142,6 +149,8 @@ def fuse(
         Called with each date that is fitted, on the calling thread: for those who want to ask its predictor more.
     on_screening
         Called once with what was found of the guides, if anything was.
+    on_decision
+        Called with each date, what would be done with it and why; then nothing is done.
 
     Returns
     -------
@@ -166,10 +175,13 @@ def fuse(
         tree = _without(tree, planned)
     check_guides(tree, chosen)
     check_levels(tree)
+    inputs = inputs_of(tree, chosen)
+    used: Inputs = inputs
     left_out: list[dict[str, Any]] = []
     if chosen.min_guides and not keep_all_guides:
         screening = screen(tree)
         tree, left_out = screening.apply(tree), screening.record
+        used = screened(inputs, screening.wrong)
         for verdict in screening.findings:
             LOGGER.info("%s", verdict)
         if left_out and on_screening is not None:
@@ -185,15 +197,24 @@ def fuse(
         weights=weights,
         tile=tile or _tile(known, chosen, len(times), out, overwrite, workers, scheduler),
         config=configuration_of(tree, known, chosen, times) | {"left_out_guides": left_out},
+        inputs=inputs,
         inside=known.grids.inside,
     )
     if not compute:
         return lazy_prediction(tree, known, chosen, layout)
-    with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree)) as output:
+    if on_decision is not None:
+        if out is None:
+            raise InputError("`on_decision`", "explains what would be done with an output", "give `out`")
+        place = _on_disk(out, layout, format, int16)
+        there = not overwrite and place.explained(renew)
+        for decision in explain(tree, known, chosen, place, used, there):
+            on_decision(decision)
+        return Path(str(out))
+    with _output(out, layout, format, int16, overwrite, scheduler, _sources(tree), renew) as output:
         threads.bound()
         try:
             with open_pool(workers, scheduler) as pool:
-                Run(tree, known, chosen, output, pool, report, on_fit or _ignore).go()
+                Run(tree, known, chosen, output, pool, report, on_fit or _ignore, used).go()
         except InputError:
             # The user mends input or options and comes back, maybe with another configuration.
             output.withdraw()
@@ -294,12 +315,17 @@ def _output(
     overwrite: bool,
     scheduler: Any,
     sources: Mapping[str, Mapping[str, Any]],
+    renew: bool,
 ) -> Iterator[MemoryOutput | ZarrOutput | CogOutput]:
     if out is None:
         if scheduler is not None:
             raise InputError("`scheduler`", "its workers cannot write into this process", "give `out`")
         yield MemoryOutput(layout)
         return
-    disk = ZarrOutput(Path(out), layout) if kind == "zarr" else CogOutput(Path(out), layout, int16)
-    with disk.claimed(overwrite, sources):
+    disk = _on_disk(out, layout, kind, int16)
+    with disk.claimed(overwrite, sources, renew):
         yield disk
+
+
+def _on_disk(out: str | Path, layout: Layout, kind: str, int16: bool) -> ZarrOutput | CogOutput:
+    return ZarrOutput(Path(out), layout) if kind == "zarr" else CogOutput(Path(out), layout, int16)

@@ -14,16 +14,18 @@ from odc.geo.geobox import GeoBox
 from ..core.site import SiteLayout, group
 from ..methods import Method, Predictor
 from ..version import __version__
+from .inputs import Inputs, made_of
 from .outputs.layout import Layout
 
 
-def record_of(layout: Layout, date: int, predictor: Predictor) -> dict[str, Any]:
+def record_of(layout: Layout, date: int, predictor: Predictor, inputs: Inputs) -> dict[str, Any]:
     """What is kept of one date: the images it was made of, and what the method chose (JSON-safe)."""
     return {
         "interpolated": layout.interpolated[date],
         "guides": [str(t)[:10] for t in predictor.guides],
         "targets": [str(t)[:10] for t in predictor.targets],
         "choices": dict(predictor.choices),
+        "inputs": made_of(inputs, predictor),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from ..methods import Method, Predictor, Study, Tile
 from ..runtime import threads
 from ..runtime.memo import Memo
 from ..runtime.progress import Progress
+from .inputs import Inputs, changed, whole
 from .outputs.layout import Output
 from .pool import Pool
 from .record import record_of
@@ -49,6 +50,8 @@ class Run:
     pool: Pool
     report: Progress
     on_fit: OnFit
+    inputs: Inputs
+    """As they are used: see :func:`~sitsfuse.fusion.inputs.screened`."""
 
     def go(self) -> None:
         """Do what is not done yet."""
@@ -56,9 +59,12 @@ class Run:
         pair = self.known.grids
         self.windows = list(tiles(pair, layout.tile, self.method.halo(pair.ratio)))
         self.left: dict[int, set[int]] = {}
+        self.doubtful = doubtful(self.output, self.inputs)
         for date in range(len(layout.times)):
             if not self.output.finished(date):
                 self.left[date] = set(range(len(self.windows))) - set(self.output.done(date))
+            elif date in self.doubtful:
+                self.left[date] = set()
         todo = sum(map(len, self.left.values()))
         self.total = len(layout.times) * len(self.windows)
         self.count = self.total - todo
@@ -95,7 +101,7 @@ class Run:
         fits: dict[int, Any] = {}
         while self.waiting and len(fits) < self.size:
             date = self.waiting.popleft()
-            if not self.left[date]:
+            if not self.left[date] and date not in self.doubtful:
                 self._finish(date)
                 continue
             if self.study is None:
@@ -113,11 +119,14 @@ class Run:
         (date,) = dates
         predictor = task.result()
         self.on_fit(self.output.layout.times[date], predictor)
-        record = record_of(self.output.layout, date, predictor)
+        record = record_of(self.output.layout, date, predictor, self.inputs)
         LOGGER.info("%s: fitted to %d guides", _day(self.output, date), len(record["guides"]))
         LOGGER.debug("%s: %s", _day(self.output, date), record)
-        self.output.begin(date, record)
-        fits[date] = task
+        if self._judge(date, record):
+            self.output.begin(date, record)
+            fits[date] = task
+        else:
+            del fits[date]
         if any(fit is None for fit in fits.values()):
             return
         for index, window in enumerate(self.windows):
@@ -126,6 +135,23 @@ class Run:
                 site = self.site, self.known
                 call = run_block, *site, self.output, index, window, lacking, *(fits[date] for date in lacking)
                 self.queue.append((self._predicted, lacking, call))
+
+    def _judge(self, date: int, record: Mapping[str, Any]) -> bool:
+        """Whether a date has tiles to predict, now that it is known what they are made of."""
+        if date not in self.doubtful:
+            return True
+        self.doubtful.discard(date)
+        known = self.output.known(date)
+        if why := changed(known.get("inputs", {}), record["inputs"]):
+            LOGGER.info("%s: made anew, %s", _day(self.output, date), why)
+            self.output.discard(date)
+            self.count -= len(self.windows) - len(self.left[date])
+            self.left[date] = set(range(len(self.windows)))
+            return True
+        self.output.note(date, {**known, "inputs": record["inputs"]})
+        if not self.left[date] and not self.output.finished(date):
+            self._finish(date)
+        return bool(self.left[date])
 
     def _predicted(self, dates: tuple[int, ...], task: Any) -> None:
         """Count a tile of some dates; the images of a date are made as soon as all of its tiles are there."""
@@ -149,6 +175,13 @@ def _finished(output: Output, dates: tuple[int, ...], task: Any) -> None:
 
 def _day(output: Output, date: int) -> str:
     return str(output.layout.times[date])[:10]
+
+
+def doubtful(output: Output, inputs: Inputs) -> set[int]:
+    """Dates of which something is there that was made of other inputs: whether that changes them is not known yet."""
+    now = whole(inputs)
+    known = {date: output.known(date) for date in range(len(output.layout.times))}
+    return {date for date, record in known.items() if record and record.get("inputs", {}).get("all") != now}
 
 
 def fit_date(study: Study, date: np.datetime64) -> Predictor:

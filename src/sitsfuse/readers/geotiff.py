@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from ..core.checks import check
-from ..core.series import make_series
+from ..core.series import CONTENT, make_series
+from .content import mark
 from .folders import Dated, Listing, list_folder, unread
 from .image import Image, check_alike, read_header, with_uncertainty
 from .mosaic import Mosaic, clearest, union
@@ -94,7 +95,8 @@ def read_geotiffs(folder: str | Path, reading: Reading | None = None, **options:
         token = sigma.token([p.stat().st_mtime_ns for p in companions], reading.chunk)
         series["uncertainty"] = series["reflectance"].dims, sigma.lazy(reading.chunk, f"geotiff-uncertainty-{token}")
     products = np.array([_label(d) for d in listing.dates], dtype=np.dtypes.StringDType())
-    return check(series.assign_coords(product=("time", products)), folder)
+    marks = np.array([mark(image.files) for image in images], dtype=np.dtypes.StringDType())
+    return check(series.assign_coords({"product": ("time", products), CONTENT: ("time", marks)}), folder)
 
 
 def _label(dated: Dated) -> str:

@@ -20,8 +20,9 @@ from dask.array import from_array
 
 from ..core.arrays import LARGEST
 from ..core.checks import check
-from ..core.series import COMPLETE
+from ..core.series import COMPLETE, CONTENT
 from ..errors import InputError
+from .content import store_marks
 from .damage import outside
 
 LONGEST = 10_000_000
@@ -75,9 +76,24 @@ def read_zarr(path: str | Path) -> xr.Dataset:
         for name, v in series.data_vars.items()
         if v.dims
     }
+    if "time" in series.coords and series["time"].ndim == 1:
+        series = series.assign_coords({CONTENT: ("time", _marks(path, series))})
     series = series.assign(lazy)
     notes = [*series.attrs.get("notes", ()), *_shifted(series)]
     return check(series.assign_attrs(notes=notes) if notes else series, path)
+
+
+def _marks(path: Path, series: xr.Dataset) -> npt.NDArray[Any]:
+    """(time,) marks of what a store holds of each image."""
+    names = [n for n in ("reflectance", "valid") if n in series and series[n].dims[:1] == ("time",)]
+    step = max([_stored(series[name].variable)[0] for name in names], default=1)
+    marks = store_marks(path, names, series.sizes["time"], step)
+    return np.array(marks, dtype=np.dtypes.StringDType())
+
+
+def _stored(variable: xr.Variable) -> tuple[int, ...]:
+    """Shape of what a file of a variable holds: a shard, or a chunk where there are no shards."""
+    return tuple(variable.encoding.get("shards") or variable.encoding.get("chunks") or variable.shape)
 
 
 def _check_sizes(path: Path, group: zarr.Group) -> None:
@@ -198,11 +214,11 @@ class _Stored:
 
 def _lazy(path: Path, variable: xr.Variable, dtype: np.dtype[Any], whole: bool) -> xr.Variable:
     """A variable as a dask array, in chunks that are its shards, or its chunks where it has no shards."""
-    stored = variable.encoding.get("shards") or variable.encoding.get("chunks") or variable.shape
+    stored = _stored(variable)
     chunks = tuple(min(c, n) for c, n in zip(stored, variable.shape, strict=True))
     meta = np.empty((0,) * variable.ndim, dtype)
     # A name of its own at each opening: what a store holds changes while it is filled.
     name = f"zarr-{path.name}-{uuid.uuid4().hex}"
-    lazy = _Stored(path, variable, dtype, tuple(stored), whole and (path / "c").is_dir())
+    lazy = _Stored(path, variable, dtype, stored, whole and (path / "c").is_dir())
     array = from_array(lazy, chunks, name=name, meta=meta)  # type: ignore[no-untyped-call]
     return xr.Variable(variable.dims, array, variable.attrs)

@@ -13,7 +13,7 @@ import zarr
 from dask.base import compute
 
 from ..core.checks import check
-from ..core.series import COMPLETE, geobox
+from ..core.series import COMPLETE, CONTENT, geobox
 from ..runtime.files import jsonable, writing
 from .places import replacing
 from .zarr import check_sizes, consolidate, create_series, write_region
@@ -63,7 +63,7 @@ def write_site(
 def _write_series(series: xr.Dataset, path: Path, shard: int, chunk: int) -> None:
     """Create the group and fill it, several regions at a time."""
     extra = {str(n): (tuple(map(str, v.dims)), v.dtype, v.attrs) for n, v in series.data_vars.items()}
-    known = {"time", "band", "y", "x", "spatial_ref"}
+    known = {"time", "band", "y", "x", "spatial_ref", CONTENT}
     create_series(
         path,
         times=series["time"].values,

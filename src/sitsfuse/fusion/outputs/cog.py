@@ -13,12 +13,12 @@ import numpy.typing as npt
 import zarr
 
 from ...core.series import MASK_TAG
-from ...runtime.files import replacing, write_json
+from ...runtime.files import replacing, write_json, writing
 from ...writers import write_cog
 from ...writers.qgis import categories, image_style, mask_style, uncertainty_style
 from ...writers.stac import write_collection, write_item
 from .catalogue import item_of
-from .disk import DiskOutput, named, sweep_geotiffs
+from .disk import DiskOutput, named, remove_images, sweep_geotiffs
 from .layout import CODES, Layout
 
 
@@ -40,6 +40,12 @@ class CogOutput(DiskOutput):
         if not self.done(date):
             shutil.rmtree(self._store(date)[0], ignore_errors=True)
             self.layout.create(self._store(date)[0], slice(date, date + 1))
+
+    def discard(self, date: int) -> None:
+        """Remove the date's images and shards."""
+        with writing(self.path):
+            remove_images(self.path, self.day(date))
+            self._forget(date)
 
     def finish(self, date: int) -> None:
         """Write the date's GeoTIFFs from its shards."""
@@ -100,8 +106,7 @@ class CogOutput(DiskOutput):
 
     def _fixed(self) -> dict[str, Any]:
         # Dates stand alone as files: a later run may ask for others.
-        own = {k: v for k, v in self.layout.config.items() if k != "dates"}
-        return {**own, "format": "cog", "tile": self.layout.tile, "weights": self.layout.weights, "int16": self.int16}
+        return {**{k: v for k, v in super()._fixed().items() if k != "dates"}, "format": "cog", "int16": self.int16}
 
     def _create(self, fixed: Mapping[str, Any]) -> None:
         write_json(self.state("run.json"), fixed)

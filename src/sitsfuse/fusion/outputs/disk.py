@@ -18,14 +18,17 @@ import xarray as xr
 
 from ...core.grid import Window
 from ...errors import InputError
-from ...runtime.claims import Kind, claim, read_record
+from ...runtime.claims import Kind, check_ours, check_same, claim, read_record
 from ...runtime.files import STATE, plain, read_json, write_json, writing
 from ...writers import write_region
 from ...writers.stac import COLLECTION
+from ..inputs import Changes
 from .layout import Layout, counts
 
 SOURCES = "sources.json"
 """In the state of a run, what it has read."""
+INPUTS = ("inputs", "guides", "targets", "left_out_guides")
+"""Keys of the configuration that tell what was read: each date knows itself what it is made of."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class DiskOutput(ABC):
 
     @contextlib.contextmanager
     def claimed(
-        self, overwrite: bool, sources: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+        self, overwrite: bool, sources: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), renew: bool = False
     ) -> Iterator[None]:
         """Start a run, or resume one of the same configuration; the place is its alone until the end.
 
@@ -64,16 +67,45 @@ class DiskOutput(ABC):
         InputError
             If the place is taken, see :func:`~sitsfuse.runtime.claims.claim`, or cannot be written.
         """
-        kind = Kind("`sitsfuse fuse`", _configured, clear, shared=self.shares_folder)
         inputs = [str(source["path"]) for source in sources.values()]
-        with claim(self.path, kind, fixed := self._fixed(), overwrite, inputs) as resumed:
+        with claim(self.path, self._kind(), fixed := self._fixed(), overwrite, inputs) as resumed:
             if resumed:
+                if self.changes(renew):
+                    write_json(self.state("run.json"), fixed)
                 self._sweep()
             else:
                 with writing(self.path):
                     self._create(fixed)
             write_json(self.state(SOURCES), plain(sources))
             yield
+
+    def explained(self, renew: bool) -> bool:
+        """Whether a run would resume; refuses what that run would refuse, and takes nothing."""
+        there = check_ours(self.path, self._kind(), overwrite=False)
+        if not there:
+            return False
+        check_same(self.path, there, self._fixed(), INPUTS)
+        self.changes(renew)
+        return True
+
+    def changes(self, renew: bool) -> Changes:
+        """In what the inputs differ from those of the earlier run.
+
+        Raises
+        ------
+        InputError
+            If one of them was replaced or is gone, and ``renew`` is False.
+        """
+        changes = Changes.between(read_json(self.state("run.json")).get("inputs", {}), self.layout.inputs)
+        if (changes.replaced or changes.gone) and not renew:
+            what = f"was made of other inputs: {changes}"
+            raise InputError(
+                self.path, what, "give `renew` to make anew the dates that this changes, or another output"
+            )
+        return changes
+
+    def _kind(self) -> Kind:
+        return Kind("`sitsfuse fuse`", _configured, clear, shared=self.shares_folder, ignored=INPUTS)
 
     def done(self, date: int) -> dict[int, dict[str, int]]:
         """Tiles whose marker is there."""
@@ -82,14 +114,26 @@ class DiskOutput(ABC):
         # A damaged marker (a power cut) marks nothing: the tile is computed again.
         return {tile: found for tile, found in markers.items() if found}
 
+    def known(self, date: int) -> dict[str, Any]:
+        """The date's record."""
+        return read_json(self.state("dates", f"{self.day(date)}.json"))
+
+    def note(self, date: int, record: Mapping[str, Any]) -> None:
+        """Keep the date's record."""
+        write_json(self.state("dates", f"{self.day(date)}.json"), record)
+
     def begin(self, date: int, record: Mapping[str, Any]) -> None:
         """Keep the record for the provenance."""
-        write_json(self.state("dates", f"{self.day(date)}.json"), record)
+        self.note(date, record)
+
+    def discard(self, date: int) -> None:
+        """Forget the tiles of a date: they will be computed again."""
+        if (tiles := self.state("tiles", self.day(date))).is_dir():
+            shutil.rmtree(tiles)
 
     def record(self, date: int) -> dict[str, Any]:
         """What is known of a date: what was chosen, and its shares of valid and filled pixels."""
-        place = self.state("dates", f"{self.day(date)}.json")
-        found = read_json(place)
+        found = self.known(date)
         tiles = list(self.done(date).values())
         if tiles:
             total = {k: sum(t[k] for t in tiles) for k in ("pixels", "valid", "filled", "outside")}
@@ -115,9 +159,11 @@ class DiskOutput(ABC):
             clear(self.path)
             self.path.rmdir()
 
-    @abstractmethod
     def _fixed(self) -> dict[str, Any]:
-        """The configuration that a later run must share to resume."""
+        """The configuration that a later run must share to resume, and what it reads."""
+        lay = self.layout
+        weights = [str(g)[:19] for g in lay.guides] if lay.weights else False
+        return {**lay.config, "tile": lay.tile, "weights": weights, "inputs": lay.inputs}
 
     @abstractmethod
     def _create(self, fixed: Mapping[str, Any]) -> None:
@@ -150,11 +196,7 @@ def clear(path: Path) -> None:
     sweep_geotiffs(path)
     state = path / STATE
     for day in (p.stem for p in (state / "dates").glob("*.json")):
-        for suffix in ("", "_mask", "_uncertainty", "_weights"):
-            image = named(path / day, suffix)
-            for file in (image, image.with_suffix(".qml"), image.with_name(f"{image.name}.aux.xml")):
-                file.unlink(missing_ok=True)
-        (path / f"{day}.json").unlink(missing_ok=True)
+        remove_images(path, day)
     if "sitsfuse" in str(read_json(path / COLLECTION).get("description", "")):
         (path / COLLECTION).unlink()
     # The configuration last: without it, what is left could not be told from foreign files.
@@ -162,6 +204,15 @@ def clear(path: Path) -> None:
         if place.is_dir():
             shutil.rmtree(place)
     shutil.rmtree(state)
+
+
+def remove_images(path: Path, day: str) -> None:
+    """Remove the GeoTIFFs of a date, the one that tells that it is finished first, and what goes with them."""
+    for suffix in ("", "_mask", "_uncertainty", "_weights"):
+        image = named(path / day, suffix)
+        for file in (image, image.with_suffix(".qml"), image.with_name(f"{image.name}.aux.xml")):
+            file.unlink(missing_ok=True)
+    (path / f"{day}.json").unlink(missing_ok=True)
 
 
 def sweep_geotiffs(path: Path) -> None:

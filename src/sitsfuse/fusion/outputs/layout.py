@@ -41,6 +41,8 @@ class Layout:
     """Side of a tile and a shard, in HR pixels."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Everything that the result depends on (JSON-safe)."""
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Marks of all that is read, see :mod:`~sitsfuse.fusion.inputs`."""
     inside: Window = (slice(None), slice(None))
     """Rows and columns whose pixels lie on the LR image."""
 
@@ -100,6 +102,18 @@ class Output(Protocol):
 
     def finished(self, date: int) -> bool:
         """Whether nothing is left to do for a date."""
+        ...
+
+    def known(self, date: int) -> dict[str, Any]:
+        """What was noted of a date by an earlier run, empty if nothing."""
+        ...
+
+    def note(self, date: int, record: Mapping[str, Any]) -> None:
+        """Note more of a date, whatever there is of it."""
+        ...
+
+    def discard(self, date: int) -> None:
+        """Forget what an earlier run has made of a date."""
         ...
 
     def begin(self, date: int, record: Mapping[str, Any]) -> None:

@@ -48,9 +48,20 @@ class MemoryOutput:
         """Nothing is there before the run."""
         return False
 
-    def begin(self, date: int, record: Mapping[str, Any]) -> None:
+    def known(self, date: int) -> dict[str, Any]:
+        """Nothing is there before the run."""
+        return {}
+
+    def note(self, date: int, record: Mapping[str, Any]) -> None:
         """Keep the record for the provenance."""
         self._records[date] = record
+
+    def discard(self, date: int) -> None:
+        """Nothing is there before the run."""
+
+    def begin(self, date: int, record: Mapping[str, Any]) -> None:
+        """Keep the record for the provenance."""
+        self.note(date, record)
 
     def write(self, date: int, tile: int, window: Window, image: xr.Dataset) -> dict[str, int]:
         """Copy a tile into the arrays."""

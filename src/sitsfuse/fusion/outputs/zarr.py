@@ -11,7 +11,7 @@ from typing import Any
 import zarr
 
 from ...core.series import COMPLETE
-from ...runtime.files import STATE, write_json
+from ...runtime.files import STATE, write_json, writing
 from ...writers import consolidate
 from .disk import DiskOutput
 from .layout import by_date
@@ -23,6 +23,12 @@ class ZarrOutput(DiskOutput):
     def finished(self, date: int) -> bool:
         """A date is as done as its tiles."""
         return False
+
+    def discard(self, date: int) -> None:
+        """Compute its tiles again: until then the store is not whole."""
+        with writing(self.path):
+            zarr.open_group(self.path, mode="r+", use_consolidated=False).attrs[COMPLETE] = False
+            super().discard(date)
 
     def finish(self, date: int) -> None:
         """Complete the date's record; the shards are the result."""
@@ -38,7 +44,7 @@ class ZarrOutput(DiskOutput):
         consolidate(self.path)
 
     def _fixed(self) -> dict[str, Any]:
-        return {**self.layout.config, "format": "zarr", "tile": self.layout.tile, "weights": self.layout.weights}
+        return {**super()._fixed(), "format": "zarr"}
 
     def _create(self, fixed: Mapping[str, Any]) -> None:
         # Under another name first: an output without the run's configuration could not be resumed.

@@ -18,8 +18,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from ...core.checks import check
-from ...core.series import make_series
+from ...core.series import CONTENT, make_series
 from ...errors import InputError
+from ..content import mark
 from ..damage import outside
 from ..raster import Stack
 from .flags import FLAG_ATTRS, USABLE
@@ -166,7 +167,11 @@ def products_series(
         attrs["notes"] = notes
     series = make_series(lazy["values"], lazy["valid"], [p.time for p in products], shown, box, attrs)
     series["flags"] = (("time", "y", "x"), lazy["flags"], FLAG_ATTRS | {"grid_mapping": "spatial_ref"})
-    labels = {"product": [p.id for p in products], "platform": [p.platform for p in products]}
+    labels = {
+        "product": [p.id for p in products],
+        "platform": [p.platform for p in products],
+        CONTENT: [mark(_files(p, names)) for p in products],
+    }
     text = np.dtypes.StringDType()
     return check(series.assign_coords({n: ("time", np.array(v, dtype=text)) for n, v in labels.items()}), where)
 
@@ -174,6 +179,14 @@ def products_series(
 def _changed(path: Path) -> int:
     """When a file was changed; items in memory have none."""
     return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _files(product: Product, bands: Sequence[str]) -> list[Path]:
+    """The files on this machine that an image comes from, its metadata among them."""
+    used = [*(product.band(name).path for name in bands), *(mask.path for mask in product.masks)]
+    local = [Path(path) for path in dict.fromkeys(used) if "://" not in path and not path.startswith("/vsi")]
+    own = [file for path in product.paths for file in (sorted(path.glob("*")) if path.is_dir() else [path])]
+    return [file for file in dict.fromkeys([*own, *local]) if file.is_file()]
 
 
 @dataclass(frozen=True)
