@@ -170,7 +170,7 @@ def test_another_site_is_refused(tmp_path, fmt):
         scenes.site(mtf=0.2),
         scenes.site(guides=(0, 10, 20)),
     ):
-        with pytest.raises(InputError, match="another configuration|other inputs"):
+        with pytest.raises(InputError, match=r"another configuration|other inputs"):
             run(other, tmp_path / "out", fmt)
 
 
