@@ -133,6 +133,8 @@ def nearest(
 ) -> npt.NDArray[np.integer]:
     """The pixels (y, x) that hold the centres of those of ``box``; ``outside`` beyond the image."""
     rows, cols = values.shape
+    if 0 in (*values.shape, *box.shape):
+        return np.full(box.shape, outside, values.dtype)
     if _straight(source, box, displacement):
         axes = _axes(source, box, displacement)
         index = [np.floor(a.offset + a.ratio * (np.arange(a.n_lr) + 0.5) + 1e-6).astype(np.intp) for a in axes]
@@ -146,8 +148,6 @@ def nearest(
     else:
         i, j = np.floor(lattice_of(source, box, displacement) + 1e-6).astype(np.intp)
     inside = (i >= 0) & (i < rows) & (j >= 0) & (j < cols)
-    if values.size == 0:
-        return np.full(box.shape, outside, values.dtype)
     found = values[np.clip(i, 0, rows - 1), np.clip(j, 0, cols - 1)]
     return np.where(inside, found, values.dtype.type(outside))
 

@@ -76,7 +76,9 @@ class DiskOutput(ABC):
             else:
                 with writing(self.path):
                     self._create(fixed)
-            write_json(self.state(SOURCES), plain(sources))
+            told = self.state(SOURCES)
+            if not told.is_file() or read_json(told) != plain(sources):
+                write_json(told, plain(sources))
             yield
 
     def explained(self, renew: bool) -> bool:
