@@ -75,7 +75,7 @@ def test_eager_equals_the_operators_on_arrays(lr):
 @pytest.mark.parametrize("lr", GRIDS.values(), ids=GRIDS)
 def test_lazy_equals_eager(lr, chunks):
     lazy = degrade(chunked(series(HR), chunks), lr, [0.2, 0.4])
-    assert lazy.chunks
+    assert lazy.chunks["time"]  # raises where variables are cut differently
     xr.testing.assert_identical(lazy.compute(), degrade(series(HR), lr, [0.2, 0.4]))
 
 

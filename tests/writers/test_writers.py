@@ -27,6 +27,7 @@ from rio_cogeo.cogeo import cog_validate
 from sitsfuse.core.series import geobox, make_series
 from sitsfuse.core.site import group
 from sitsfuse.errors import InputError
+from sitsfuse.operators.series import degrade
 from sitsfuse.readers import open_series, open_site, read_geotiffs
 from sitsfuse.writers import create_series, write_cog, write_geotiffs, write_region, write_series, write_site
 from tests.helpers import scenes
@@ -214,6 +215,21 @@ def test_site_as_one_store(tmp_path, site_folder):
             )
     tree = xr.open_datatree(tmp_path / "s.zarr", engine="zarr")
     assert tree.attrs == {"name": "site", "ratio": 5.0}
+
+
+def test_a_site_that_is_degraded_lazily(tmp_path):
+    raw = _series(times=3).assign_coords(gain=(("time", "band"), np.arange(6.0).reshape(3, 2)))
+    write_series(raw, tmp_path / "raw.zarr")
+    lazy = open_series(tmp_path / "raw.zarr")
+    coarse = GeoBox((6, 5), geobox(raw).affine * Affine.scale(2), "EPSG:32631")
+    low = degrade(lazy, coarse)
+    # A user's chunks of a coordinate need not be those of the images.
+    mixed = low.assign_coords(gain=low["gain"].chunk(time=2))
+    write_site(xr.DataTree.from_dict({"a": low, "b": mixed}), tmp_path / "low.zarr")
+    for name in ("a", "b"):
+        back = open_series(tmp_path / "low.zarr" / name).compute()
+        np.testing.assert_array_equal(back["reflectance"], low["reflectance"])
+        np.testing.assert_array_equal(back["gain"], raw["gain"])
 
 
 def test_overwriting_only_if_asked(tmp_path):

@@ -155,7 +155,11 @@ def _used(matrices: Sequence[sparse.csr_array]) -> slice:
 
 
 def _rebuilt(series: xr.Dataset, values: Any, valid: Any, box: GeoBox, **attrs: Any) -> xr.Dataset:
-    """A series on another grid with the coordinates along time and band and the attributes of the first one."""
+    """A series on another grid with the coordinates along time and band and the attributes of the first one.
+
+    Coordinates are small, and kept in memory: where they are cut unlike the images, xarray refuses to tell the chunks
+    of the dataset.
+    """
     out = make_series(values, valid, series["time"].values, series["band"].values.tolist(), box, series.attrs)
-    along = {n: c.variable for n, c in series.coords.items() if n not in out.coords and set(c.dims) <= {"time", "band"}}
+    along = {n: c.variable.compute() for n, c in series.coords.items() if n not in out.coords and set(c.dims) <= {"time", "band"}}
     return out.assign_coords(along).assign_attrs(attrs)

@@ -104,7 +104,9 @@ def _write_series(series: xr.Dataset, path: Path, shard: int, chunk: int) -> Non
 
 def _spans(series: xr.Dataset, dim: str, step: int) -> list[slice]:
     """Slices along a dimension: whole shards, and no fewer than a chunk of the series, lest it be computed twice."""
-    largest = max((max(v.chunksizes[dim]) for v in series.data_vars.values() if dim in v.chunksizes), default=1)
+    # Of the variables alone: a DataArray counts its coordinates in, which may be cut another way.
+    cuts = [v.variable.chunksizes for v in series.data_vars.values()]
+    largest = max((max(c[dim]) for c in cuts if dim in c), default=1)
     n = series.sizes[dim]
     step *= math.ceil(min(largest, n) / step)
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
