@@ -28,24 +28,14 @@ def test_benchmark_and_report(cli, site, tmp_path):
     code, text, _ = cli("benchmark", site, "-o", out, "--methods", "temporal,spatial", "--jobs", 0, "--max-dates", 2)
     assert code == 0
     lines = text.splitlines()
-    assert lines[0].split() == [
-        "ratio",
-        "method",
-        "RMSE",
-        "CE90",
-        "NDVI",
-        "CE90",
-        "structural",
-        "R",
-        "dates",
-        "seconds",
-    ]
+    assert lines[0] == "×5: means over 2 pairs of 1 site"
+    assert lines[1].split() == ["method", "RMSE", "CE90", "NDVI", "Gradient", "correlation", "(red)"]
     table = pd.read_parquet(out / "metrics.parquet")
     mean = table.query("method == 'temporal' and band == 'all' and metric == 'rmse' and stratum == 'all'")[
         "value"
     ].mean()
-    shown = next(line.split() for line in lines if " temporal " in line)
-    assert float(shown[2]) == pytest.approx(mean, rel=1e-3)
+    shown = next(line.split() for line in lines if line.split()[:1] == ["temporal"])
+    assert float(shown[1]) == pytest.approx(mean, abs=5.1e-5)
     assert lines[-1].endswith(f"sitsfuse report {out}")
     code, text, _ = cli("report", out, "-o", tmp_path / "page.html", "-q")
     assert code == 0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 _WHAT = "What is compared"
+SHOWN = ("rmse", "ce90", "gradient_correlation")
+"""Metrics in the table on the terminal, of those that the page ranks by."""
 
 
 def benchmark(
@@ -143,28 +145,28 @@ def report(
 
 
 def _digest(table: pd.DataFrame) -> str:
-    """Mean over sites and dates of what matters most, per ratio, protocol and method, the best first."""
+    """Per ratio and protocol the page's ranking: the same pairs for all methods, the same measures, the best first."""
     if table.empty:
         return "no prediction succeeded"
-    shown = {
-        "RMSE": ("all", "rmse", "all"),
-        "CE90": ("all", "ce90", "all"),
-        "NDVI CE90": ("ndvi", "ce90", "all"),
-        "structural R": ("red", "structural", "all"),
-    }
-    index = ["ratio", "protocol", "method"]
-    columns = {
-        name: table[(table["band"] == band) & (table["metric"] == metric) & (table["stratum"] == stratum)]
-        .groupby(index, sort=False)["value"]
-        .mean()
-        for name, (band, metric, stratum) in shown.items()
-    }
-    units = table.drop_duplicates(["site", "target", "protocol", "method", "date"])
-    columns["dates"] = units.groupby(index, sort=False).size()
-    columns["seconds"] = units.groupby(index, sort=False)["seconds"].mean()
-    import pandas as pd
+    from ..benchmarking.ranking import ranking
+    from ..benchmarking.scores import Scores
+    from ..drawing.text import counted
+    from ..reporting.words import ratio_name, value
 
-    wide = pd.DataFrame(columns).reset_index().sort_values(["ratio", "protocol", "RMSE"])
-    if wide["protocol"].nunique() == 1:
-        wide = wide.drop(columns="protocol")
-    return wide.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="")
+    scores = Scores.of(table)
+    parts = []
+    for protocol in scores.protocols:
+        for ratio in scores.ratios:
+            measures = [m for m in scores.headline(ratio) if m.metric in SHOWN]
+            held = ranking(scores, ratio, measures, protocol)
+            if not held.places:
+                continue
+            name = "" if protocol == "standard" else f", {protocol}"
+            head = ["method", *(m.label for m in held.measures)]
+            rows = [head, *([p.method, *(value(m, c.mean) for m, c in p.cells.items())] for p in held.places)]
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            sites = counted(held.sites, "site")
+            parts.append(f"{ratio_name(ratio)}{name}: means over {counted(held.pairs, 'pair')} of {sites}")
+            parts += ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+            parts.append("")
+    return "\n".join(parts).rstrip() or "no date that several methods share: nothing to compare"

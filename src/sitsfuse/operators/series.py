@@ -161,5 +161,9 @@ def _rebuilt(series: xr.Dataset, values: Any, valid: Any, box: GeoBox, **attrs: 
     of the dataset.
     """
     out = make_series(values, valid, series["time"].values, series["band"].values.tolist(), box, series.attrs)
-    along = {n: c.variable.compute() for n, c in series.coords.items() if n not in out.coords and set(c.dims) <= {"time", "band"}}
+    along = {
+        n: c.variable.compute()
+        for n, c in series.coords.items()
+        if n not in out.coords and set(c.dims) <= {"time", "band"}
+    }
     return out.assign_coords(along).assign_attrs(attrs)
