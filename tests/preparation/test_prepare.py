@@ -14,7 +14,8 @@ import sitsfuse
 from sitsfuse import preparation
 from sitsfuse.errors import InputError
 from sitsfuse.preparation import make_config, plan_site, prepare, read_config, writing
-from sitsfuse.readers import open_site
+from sitsfuse.readers import open_series, open_site
+from sitsfuse.readers.description import describe
 from tests.helpers.make_muscate import make_muscate, pack
 
 HR_DAYS = ("2019-03-01", "2019-03-21", "2019-04-10", "2019-04-30")
@@ -168,6 +169,10 @@ def test_a_killed_run_goes_on(archive, made, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "_block", block)
     with pytest.raises(KeyboardInterrupt):
         prepare(config(archive), out)
+    for read in (lambda: open_site(out), lambda: open_series(out / "guide")):
+        with pytest.raises(InputError, match=r"is half made: .sitsfuse prepare. has not finished it; run that command"):
+            read()
+    assert any("is half made" in warning for warning in describe(out).warnings)
     again = []
     monkeypatch.setattr(
         writing, "_block", lambda found, chosen, *rest: again.append(chosen.image.id) or real(found, chosen, *rest)
@@ -180,6 +185,9 @@ def test_a_killed_run_goes_on(archive, made, tmp_path, monkeypatch):
     for role in ("guide", "target"):
         one, other = (open_site(p)[role].to_dataset().load() for p in (out, made[1]))
         xr.testing.assert_equal(one.reflectance, other.reflectance)
+    next(p for p in (out / "guide/reflectance/c").rglob("*") if p.is_file()).unlink()
+    with pytest.raises(InputError, match="lacks the chunk"):
+        open_series(out / "guide").load()
 
 
 def test_another_configuration_needs_another_place(archive, made):

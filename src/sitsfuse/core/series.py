@@ -28,6 +28,8 @@ CONTENT = "content"
 """Coordinate (time) of a series that was opened from files: a mark of what they hold; it stays with the files."""
 COMPLETE = "complete"
 """Attribute of a stored series of which every chunk was written: to its readers, a missing one is damage."""
+UNFINISHED = "unfinished"
+"""Attribute of a stored series or site that a command has begun and not finished: which command."""
 
 
 def make_series(

@@ -14,14 +14,14 @@ from ..runtime.files import plain, write_json
 from ..runtime.progress import Progress, silent
 from ..runtime.threads import bound, default_workers
 from ..version import __version__
-from ..writers import consolidate
+from ..writers import consolidate, finish
 from .blurring import fit_blur
 from .config import PrepareConfig, changed, make_config, read_config
 from .harmonizing import comparisons, harmonize
 from .masks import check_masks
 from .placing import register
 from .record import checkerboard, record
-from .state import SITE, State, begin
+from .state import PARTS, SITE, State, begin
 from .survey import Survey, survey
 from .writing import write_images
 
@@ -106,9 +106,18 @@ def prepare(
         attrs["ratio"] = abs(found.lr_box.affine.a / found.hr_box.affine.a)
         with begin(out, _fixed(config, found), attrs, overwrite, inputs) as state:
             done, samples = _made(config, found, state, attrs, report, workers or min(WORKERS, default_workers()))
+            _finish(state)
             write_json(out / "prepare.json", plain(done))
             prepare_page(done, samples, out / "prepare.html")
     return done
+
+
+def _finish(state: State) -> None:
+    """Say of the site that it is whole; of the store last, whose guides may be read alone."""
+    for role in PARTS:
+        if (state.site / role).is_dir():
+            finish(state.site / role)
+    finish(state.site)
 
 
 def _made(

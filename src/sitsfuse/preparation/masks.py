@@ -10,9 +10,9 @@ import xarray as xr
 
 from ..core.arrays import BoolArray
 from ..core.loading import load_image
-from ..core.site import group, pair_of
+from ..core.site import group, make_site, pair_of
 from ..radiometry.screening import at_hr, screen
-from ..readers import open_site
+from ..readers import read_zarr
 from ..readers.products.flags import FLAGS
 from ..runtime.files import replacing
 from ..runtime.progress import Progress
@@ -50,7 +50,7 @@ def check_masks(config: PrepareConfig, found: Survey, state: State, report: Prog
     done = state.get("masks", "found")
     if not done:
         report("screening guides", 0, 1)
-        screening = screen(open_site(state.site))
+        screening = screen(_own(state))
         done = {
             "guides": len(screening.verdicts),
             "judged": sum(v.judged > 0 for v in screening.verdicts),
@@ -70,12 +70,17 @@ def check_masks(config: PrepareConfig, found: Survey, state: State, report: Prog
         with np.load(kept) as held:
             shape = tuple(int(n) for n in held["shape"])
             wrong = np.unpackbits(held["wrong"], count=int(np.prod(shape))).reshape(shape).astype(bool)
-        site = open_site(state.site)
+        site = _own(state)
         for finding in done["findings"]:
             if not state.get("masks", f"masked {finding['index']}"):
                 _mask(site, found, state, finding, wrong[finding["index"]])
                 state.put("masks", f"masked {finding['index']}", finding)
     return done
+
+
+def _own(state: State) -> xr.DataTree:
+    """The site as far as it is made."""
+    return make_site(**{role: read_zarr(state.site / role, unfinished=True) for role in ("guide", "target")})
 
 
 def _mask(site: xr.DataTree, found: Survey, state: State, finding: Mapping[str, Any], wrong: BoolArray) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import zarr
 
+from ..core.series import UNFINISHED
 from ..runtime.claims import Kind, claim, read_record
 from ..runtime.files import STATE, read_json, write_json, writing
 
@@ -75,7 +76,7 @@ def begin(
             write_json(site / MARKER, fixed)
         if not (site / "zarr.json").is_file():
             with writing(site):
-                zarr.create_group(site, attributes=dict(attrs), zarr_format=3)
+                zarr.create_group(site, attributes={**attrs, UNFINISHED: "sitsfuse prepare"}, zarr_format=3)
         yield State(site)
 
 

@@ -136,6 +136,7 @@ def _create(
             "provenance": json.dumps(made),
         },
         shard=SHARD,
+        made_by="sitsfuse prepare",
     )
     state.put("created", role, {"images": len(images)})
 

@@ -20,7 +20,7 @@ from .kinds import Kind, check_usable, shared_options
 from .objects import series
 from .products import find_products, items_of, products_series
 from .reading import REFLECTANCE, Reading
-from .zarr import is_zarr, read_zarr, zarr_attrs, zarr_groups
+from .zarr import check_finished, is_zarr, read_zarr, zarr_attrs, zarr_groups
 
 __all__ = [
     "open_pair",
@@ -146,6 +146,8 @@ def open_site(
     path = Path(path)
     if not path.is_dir():
         raise InputError(path, "is not a folder" if path.exists() else "does not exist", "give the folder of a site")
+    kept = zarr_attrs(path) if is_zarr(path) else {}
+    check_finished(path, kept)
     names = series_names(path)
     for name in ("guide", target):
         if name not in names:
@@ -153,7 +155,7 @@ def open_site(
             others = [n for n in names if n.startswith("target")]
             mend = f"choose a target: {', '.join(others)}" if name == target and others else f"add {path / name}"
             raise InputError(path, f"has no {name}/ (it holds {known})", mend)
-    attrs = {k: v for k, v in (zarr_attrs(path) if is_zarr(path) else {}).items() if k != "ratio"}
+    attrs = {k: v for k, v in kept.items() if k != "ratio"}
     return _site(
         path / "guide",
         path / target,

@@ -7,7 +7,7 @@ import json
 import math
 import uuid
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dask.array import from_array
 
 from ..core.arrays import LARGEST
 from ..core.checks import check
-from ..core.series import COMPLETE, CONTENT
+from ..core.series import COMPLETE, CONTENT, UNFINISHED
 from ..errors import InputError
 from .content import store_marks
 from .damage import outside
@@ -35,13 +35,15 @@ def is_zarr(path: str | Path) -> bool:
     return (Path(path) / "zarr.json").is_file() or (Path(path) / ".zgroup").is_file()
 
 
-def read_zarr(path: str | Path) -> xr.Dataset:
+def read_zarr(path: str | Path, *, unfinished: bool = False) -> xr.Dataset:
     """Open a Zarr group that holds a series.
 
     Parameters
     ----------
     path
         The group: a store, or a group inside one (``SITE/guide``).
+    unfinished
+        Whether to read a series that its command has not finished, too: for the command itself.
 
     Returns
     -------
@@ -57,6 +59,8 @@ def read_zarr(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     group = _group(path)
+    if not unfinished:
+        check_finished(path, group.attrs)
     with outside(path, "is a damaged Zarr store", AGAIN):
         # cache=False: with it, xarray would keep in memory whatever is computed.
         with warnings.catch_warnings():
@@ -71,6 +75,7 @@ def read_zarr(path: str | Path) -> xr.Dataset:
         text = {n: (c.dims, c.values.astype(np.dtypes.StringDType())) for n, c in labels.items()}
         series = series.assign_coords(text)
     whole = series.attrs.pop(COMPLETE, False) is True
+    series.attrs.pop(UNFINISHED, None)
     lazy = {
         name: _lazy(path / str(name), v.variable, _dtype(str(name), v.dtype), whole)
         for name, v in series.data_vars.items()
@@ -94,6 +99,14 @@ def _marks(path: Path, series: xr.Dataset) -> npt.NDArray[Any]:
 def _stored(variable: xr.Variable) -> tuple[int, ...]:
     """Shape of what a file of a variable holds: a shard, or a chunk where there are no shards."""
     return tuple(variable.encoding.get("shards") or variable.encoding.get("chunks") or variable.shape)
+
+
+def check_finished(path: Path, attrs: Mapping[str, Any]) -> None:
+    """Raise InputError where a command that was stopped, or still runs, has left a store half made."""
+    if made_by := attrs.get(UNFINISHED):
+        raise InputError(
+            path, f"is half made: `{made_by}` has not finished it", "run that command again, which goes on where it was"
+        )
 
 
 def _check_sizes(path: Path, group: zarr.Group) -> None:

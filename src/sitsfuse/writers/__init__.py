@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .geotiff import write_cog, write_geotiffs
 from .stores import write_series, write_site
-from .zarr import consolidate, create_series, write_region
+from .zarr import consolidate, create_series, finish, write_region
 
 __all__ = [
     "consolidate",
     "create_series",
+    "finish",
     "write_cog",
     "write_geotiffs",
     "write_region",

@@ -13,10 +13,10 @@ import zarr
 from dask.base import compute
 
 from ..core.checks import check
-from ..core.series import COMPLETE, CONTENT, geobox
+from ..core.series import CONTENT, geobox
 from ..runtime.files import jsonable, writing
 from .places import replacing
-from .zarr import check_sizes, consolidate, create_series, write_region
+from .zarr import check_sizes, consolidate, create_series, finish, write_region
 
 
 def write_series(
@@ -97,9 +97,7 @@ def _write_series(series: xr.Dataset, path: Path, shard: int, chunk: int) -> Non
             pass
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, the rest is not wanted
-    with writing(path):
-        group.attrs[COMPLETE] = True
-        consolidate(path)
+    finish(path)
 
 
 def _spans(series: xr.Dataset, dim: str, step: int) -> list[slice]:

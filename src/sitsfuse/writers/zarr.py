@@ -18,7 +18,7 @@ import zarr
 import zarr.codecs
 from odc.geo.geobox import GeoBox
 
-from ..core.series import COMPLETE, make_series
+from ..core.series import COMPLETE, UNFINISHED, make_series
 from ..errors import InputError
 from ..runtime.files import jsonable, writing
 from .places import check_place, clear_place
@@ -50,6 +50,7 @@ def create_series(
     shard: int = 1024,
     chunk: int = 256,
     overwrite: bool = False,
+    made_by: str | None = None,
 ) -> None:
     """Create a Zarr group for a series: coordinates and metadata, but no pixels.
 
@@ -71,6 +72,8 @@ def create_series(
         Sides of a shard and of its inner chunks, in pixels; both shrink with small images.
     overwrite
         Whether to replace what is there.
+    made_by
+        The command that fills it: readers refuse the series and name this command until :func:`finish` is called.
 
     Raises
     ------
@@ -90,7 +93,9 @@ def create_series(
     frame = make_series(nothing, nothing[:, 0], times, bands, geobox, attrs).drop_vars(["reflectance", "valid"])
     frame = frame.assign_coords({name: (dims, _labels(values)) for name, (dims, values) in (coords or {}).items()})
     # What was said of another store is not true of this one.
-    frame.attrs = jsonable({k: v for k, v in frame.attrs.items() if k not in (COMPLETE, "notes")})
+    frame.attrs = jsonable({k: v for k, v in frame.attrs.items() if k not in (COMPLETE, UNFINISHED, "notes")})
+    if made_by is not None:
+        frame.attrs[UNFINISHED] = made_by
     sizes = {str(name): n for name, n in frame.sizes.items()}
     for name, (dims, dtype, *_) in specs.items():
         unknown = [d for d in dims if d not in sizes]
@@ -191,6 +196,16 @@ def consolidate(path: Path) -> None:
     the metadata one by one.
     """
     zarr.consolidate_metadata(path)
+
+
+def finish(path: Path) -> None:
+    """Record of a series that every chunk was written: a missing one is damage from now on."""
+    with writing(path):
+        group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        group.attrs[COMPLETE] = True
+        if UNFINISHED in group.attrs:
+            del group.attrs[UNFINISHED]
+        consolidate(path)
 
 
 def check_sizes(shard: int, chunk: int) -> None:

@@ -85,6 +85,7 @@ class Layout:
             shard=self.tile,
             chunk=256 if self.tile % 256 == 0 else self.tile,
             overwrite=True,
+            made_by="sitsfuse fuse",
         )
 
 

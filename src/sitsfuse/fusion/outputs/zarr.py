@@ -12,7 +12,7 @@ import zarr
 
 from ...core.series import COMPLETE
 from ...runtime.files import STATE, write_json, writing
-from ...writers import consolidate
+from ...writers import finish
 from .disk import DiskOutput
 from .layout import by_date
 
@@ -39,9 +39,7 @@ class ZarrOutput(DiskOutput):
         records = {i: self.record(i) for i in range(len(self.layout.times))}
         group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         group.attrs["provenance"] = json.dumps({**self.layout.config, "dates": by_date(self.layout, records)})
-        # All tiles of all dates are there: a chunk that is missing from now on was lost.
-        group.attrs[COMPLETE] = True
-        consolidate(self.path)
+        finish(self.path)
 
     def _fixed(self) -> dict[str, Any]:
         return {**super()._fixed(), "format": "zarr"}
