@@ -145,7 +145,7 @@ def report(
 
 
 def _digest(table: pd.DataFrame) -> str:
-    """Per ratio and protocol the page's ranking: the same pairs for all methods, the same measures, the best first."""
+    """Per ratio and protocol the page's ranking, on the pairs that all methods have, and three of its measures."""
     if table.empty:
         return "no prediction succeeded"
     from ..benchmarking.ranking import ranking
@@ -157,13 +157,13 @@ def _digest(table: pd.DataFrame) -> str:
     parts = []
     for protocol in scores.protocols:
         for ratio in scores.ratios:
-            measures = [m for m in scores.headline(ratio) if m.metric in SHOWN]
-            held = ranking(scores, ratio, measures, protocol)
+            held = ranking(scores, ratio, scores.headline(ratio), protocol)
             if not held.places:
                 continue
+            shown = [m for m in held.measures if m.metric in SHOWN]
             name = "" if protocol == "standard" else f", {protocol}"
-            head = ["method", *(m.label for m in held.measures)]
-            rows = [head, *([p.method, *(value(m, c.mean) for m, c in p.cells.items())] for p in held.places)]
+            head = ["method", *(m.label for m in shown)]
+            rows = [head, *([p.method, *(value(m, p.cells[m].mean) for m in shown)] for p in held.places)]
             widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
             sites = counted(held.sites, "site")
             parts.append(f"{ratio_name(ratio)}{name}: means over {counted(held.pairs, 'pair')} of {sites}")

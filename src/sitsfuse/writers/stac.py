@@ -132,7 +132,8 @@ def write_collection(folder: Path) -> None:
             *({"rel": "item", "href": f"./{path.name}", "type": "application/geo+json"} for path in items),
         ],
     }
-    _write(folder / COLLECTION, document)
+    if read_json(folder / COLLECTION) != document:
+        _write(folder / COLLECTION, document)
 
 
 def item_files(folder: Path) -> list[Path]:
