@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__
@@ -83,8 +84,19 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
         globals()[name] = value
+        if name != "InputError":
+            _register()
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _register() -> None:
+    """Let xarray know ``series.sitsfuse``."""
+    importlib.import_module(".drawing.accessor", __name__)
+
+
+if "xarray" in sys.modules:  # else with the first function that is used: xarray takes half a second
+    _register()
 
 
 def __dir__() -> list[str]:
