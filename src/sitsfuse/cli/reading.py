@@ -98,12 +98,12 @@ def _how(texts: dict[str, Any]) -> How:
     common = {name: text for name, text in texts.items() if not name.startswith("target_") and text is not None}
     own = {n.removeprefix("target_"): t for n, t in texts.items() if n.startswith("target_") and t is not None}
     return How(
-        {name: _value(name, text, "--") for name, text in common.items()},
-        {name: _value(name, text, "--target-") for name, text in own.items()},
+        {name: value_of(name, text, "--") for name, text in common.items()},
+        {name: value_of(name, text, "--target-") for name, text in own.items()},
     )
 
 
-def _value(name: str, text: Any, dashes: str) -> Any:
+def value_of(name: str, text: Any, dashes: str) -> Any:
     """The value of an option from its text."""
     option = dashes + name.replace("_", "-")
     if name == "bands":

@@ -12,6 +12,7 @@ from ..errors import InputError
 from .naming import Command
 from .options import Quiet
 from .parsing import pairs
+from .reading import How, reads, value_of
 from .settings import configured
 
 app = typer.Typer(help="Train a network on your own images.", rich_markup_mode="markdown")
@@ -26,6 +27,7 @@ def _train() -> None:
 
 @app.command(cls=Command)
 @configured
+@reads(twins=False, but=("bands",))
 def carn(
     sources: Annotated[
         list[Path],
@@ -47,7 +49,11 @@ def carn(
         typer.Option(help="Name of the target series in the sites, which tells the factor.", rich_help_panel=_DATA),
     ] = "target",
     bands: Annotated[
-        str, typer.Option(help="Bands of an archive: b2b3b4b8 or b4b5b6b8a.", rich_help_panel=_DATA)
+        str,
+        typer.Option(
+            help="Bands of an archive: b2b3b4b8 or b4b5b6b8a. Of folders, names for bands: blue=1,green=2 or red=B4.",
+            rich_help_panel=_DATA,
+        ),
     ] = "b2b3b4b8",
     mtf: Annotated[
         str,
@@ -74,6 +80,7 @@ def carn(
     licence: Annotated[str | None, typer.Option(help="Licence of the model, for its card.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a model is there.")] = False,
     quiet: Quiet = False,
+    how: How = How(),  # noqa: B008 (frozen)
 ) -> None:
     """Train CARN, for `sitsfuse fuse --method carn --model MODEL`.
 
@@ -85,6 +92,7 @@ def carn(
     from ..superresolution.card import read_card
     from ..superresolution.training import UNSTATED
     from ..superresolution.training import train as run
+    from ..superresolution.training.images import BANDS
     from .progress import stages
 
     given = pairs(set_ or [], "--set")
@@ -92,6 +100,9 @@ def carn(
     for key in own:
         if key in given:
             raise InputError("--set", f"{key} has an option of its own", f"give --{key}")
+    reading = dict(how.all)
+    if "=" in bands:
+        reading["bands"], bands = value_of("bands", bands, "--"), BANDS
     begun: set[str] = set()
     with stages(quiet) as show:
 
@@ -108,6 +119,7 @@ def carn(
             name=name,
             licence=licence or UNSTATED,
             overwrite=overwrite,
+            reading=reading,
             report=report,
             **given | own,
         )

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -53,6 +54,30 @@ def gather(*sources, factor=None, target="target", bands=BANDS, most=40_000_000,
 def origins(images):
     """Place + date / 100 of every image, once."""
     return sorted({round(float(v), 2) for i in images for v in np.unique(i.values[0][i.valid])})
+
+
+# --- how it is read ---
+
+
+def test_files_of_other_makers_are_read_as_is_asked(tmp_path):
+    scene = series(dates=4).isel(band=[0]).assign_coords(band=["red"])
+    for k, time in enumerate(scene["time"].values):
+        about = {"driver": "GTiff", "height": 100, "width": 120, "dtype": "uint16", "crs": "EPSG:32631"}
+        for name, image in (("IMG", np.full((100, 120), 1000 * k + 1000)), ("QA", np.where(np.arange(120) < 12, 9, 4))):
+            path = tmp_path / f"{str(time)[:10]}_{name}.tif"
+            with rasterio.open(path, "w", count=1, transform=Affine(10, 0, 5e5, 0, -10, 4e6), **about) as file:
+                file.write(np.broadcast_to(image, (100, 120)).astype("uint16"), 1)
+    reading = {"mask_pattern": "*_QA.tif", "clear": (4,), "scale": 1e-4, "bands": {"red": 1}}
+    found = collect([tmp_path], 2.5, "target", BANDS, 40_000_000, 8, 0, reading)
+    assert found.bands == ("red",)
+    assert origins(found.train + found.held) == [0.1, 0.2, 0.3, 0.4]
+    assert sum(i.valid.mean() for i in found.train) / len(found.train) == pytest.approx(0.9)
+
+
+def test_reading_options_without_a_use_are_refused(tmp_path):
+    write_site(site(), tmp_path / "site.zarr")
+    with pytest.raises(InputError, match=r"is a Zarr store, .*: clear is of no use"):
+        collect([tmp_path / "site.zarr"], None, "target", BANDS, 40_000_000, 8, 0, {"clear": (4,)})
 
 
 # --- what is held out ----------------------------------------------------------------------------------------------

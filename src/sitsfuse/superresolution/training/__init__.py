@@ -71,6 +71,7 @@ def train(
     licence: str = UNSTATED,
     config: TrainingConfig | None = None,
     overwrite: bool = False,
+    reading: Mapping[str, Any] | None = None,
     report: Progress = silent,
     **changes: Any,
 ) -> Path:
@@ -101,6 +102,8 @@ def train(
         The options; the defaults if None.
     overwrite
         Whether to start anew where there is a model or a part of one.
+    reading
+        How to read files of other makers: options of :func:`sitsfuse.open_series`.
     report
         Called as the work proceeds.
     **changes
@@ -130,9 +133,9 @@ def train(
     check_ours(folder, kind, overwrite)
     given = [sources] if isinstance(sources, str | Path | xr.DataTree | xr.Dataset) else list(sources)
     report("reading", 0, 1)
-    images = collect(given, factor, target, bands, int(options.pixels * 1e6), options.patch, options.seed)
+    images = collect(given, factor, target, bands, int(options.pixels * 1e6), options.patch, options.seed, reading)
     report("reading", 1, 1)
-    record = _record(options, images)
+    record = _record(options, images) | ({"reading": jsonable(reading)} if reading else {})
     norm, shape = _network(images, options)
     pairs, held = _pairs(images, options, norm)
     with claim(folder, kind, record | {"name": name, "licence": licence}, overwrite, _paths(given)) as resumed:

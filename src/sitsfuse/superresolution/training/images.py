@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,7 @@ from ...core.series import DEFAULT_MTF
 from ...core.site import SiteLayout, group
 from ...errors import InputError
 from ...readers import open_series, open_site, series_names
+from ...readers.kinds import shared_options
 from ..card import FACTOR_TOLERANCE
 from .archive import from_archive
 from .collection import HELD_SHARE, Collection, is_clear
@@ -47,6 +49,7 @@ def collect(
     most: int,
     patch: int,
     seed: int,
+    reading: Mapping[str, Any] | None = None,
 ) -> Collection:
     """Read the images of one SEN2VENµS archive, or of sites and HR series.
 
@@ -66,6 +69,8 @@ def collect(
         Side of the patches to be drawn, in LR pixels.
     seed
         Of the windows drawn.
+    reading
+        Options of :func:`sitsfuse.open_series`, for those sources that have a use for them.
 
     Raises
     ------
@@ -79,13 +84,19 @@ def collect(
     archives = [s for s in sources if isinstance(s, str | Path) and is_sen2venus(s)]
     if archives and len(sources) > 1:
         raise InputError(archives[0], "is a SEN2VENµS archive, which goes alone", "drop the other paths")
+    if archives and reading:
+        raise InputError(
+            archives[0], f"is a SEN2VENµS archive: `{min(reading)}` is of no use", f"drop `{min(reading)}`"
+        )
     if archives:
         return from_archive(Path(archives[0]), factor, group_of_bands, most, seed)
     if group_of_bands != BANDS:
         raise InputError(
             "`bands`", f"{group_of_bands!r} is for a SEN2VENµS archive, which none of the paths is", "drop it"
         )
-    return _from_series([_open(s, target) for s in sources], factor, most, patch, seed)
+    named = {f"source {i}": source for i, source in enumerate(sources, 1)}
+    usable = shared_options(named, reading) if reading else {name: {} for name in named}
+    return _from_series([_open(s, target, usable[name]) for name, s in named.items()], factor, most, patch, seed)
 
 
 # eq=False: whether two are the same must not depend on pixels, which are not even in memory.
@@ -117,12 +128,12 @@ Division = tuple[list[_Part], list[_Part], str]
 """Parts to learn from, parts to judge by, and what the latter are."""
 
 
-def _open(source: Source, target: str) -> _Place:
+def _open(source: Source, target: str, reading: Mapping[str, Any]) -> _Place:
     if isinstance(source, xr.Dataset) or (isinstance(source, str | Path) and not series_names(source)):
-        series = open_series(source)
+        series = open_series(source, **reading)
         name = Path(str(series.attrs.get("source", "series"))).resolve().name
         return _Place(name.removesuffix(".zarr"), series, None, None)
-    site = source if isinstance(source, xr.DataTree) else open_site(source, target)
+    site = source if isinstance(source, xr.DataTree) else open_site(source, target, **reading)
     known = SiteLayout.of(site)
     return _Place(str(site.attrs.get("name", "site")), group(site, "guide"), known.ratio, float(np.mean(known.mtf)))
 
