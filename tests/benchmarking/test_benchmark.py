@@ -341,3 +341,25 @@ def test_bad_input(sites, tmp_path):
         write_geotiffs(series.drop_vars({"gain", "offset"} & set(series.coords)), bare / role)
     assert "has no reference/" in message([bare])
     assert not (tmp_path / "results").exists()
+
+
+def test_sites_of_other_makers_are_read_as_is_asked(tmp_path):
+    scene = sitsfuse.simulate(size=40, guides=2, targets=1, cloud_cover=0.0, missed_clouds=0.0, seed=4)
+    for role, times in (("guide", 1), ("reference", 1), ("target", 10)):
+        write_geotiffs(scene[role].to_dataset()[["reflectance", "valid"]], tmp_path / "plain" / role)
+        (tmp_path / "numbers" / role).mkdir(parents=True)
+        for path in (tmp_path / "plain" / role).glob("????????.tif"):
+            with rasterio.open(path) as file:
+                numbers, profile, names = file.read().astype("int32") * times, file.profile, file.descriptions
+            profile |= {"dtype": "int32", "nodata": profile["nodata"] * times}
+            with rasterio.open(tmp_path / "numbers" / role / path.name, "w", **profile) as file:
+                file.write(numbers)
+                file.descriptions = names
+    reading = {"reading": {"scale": 1e-4}, "target_reading": {"scale": 1e-5}}
+    plain, numbers = (
+        sitsfuse.benchmark([tmp_path / kind], tmp_path / f"r-{kind}", methods=["difference"], jobs=0, **how)
+        for kind, how in (("plain", {}), ("numbers", reading))
+    )
+    np.testing.assert_allclose(numbers["value"], plain["value"], rtol=1e-3, atol=1e-5)
+    kept = Results(tmp_path / "r-numbers").earlier().site("numbers")
+    assert (kept.reading, kept.target_reading) == ({"scale": 1e-4}, {"scale": 1e-5})

@@ -47,6 +47,8 @@ def benchmark(
     keep: bool = False,
     tile: int = TILE,
     jobs: int | None = None,
+    reading: Mapping[str, Any] | None = None,
+    target_reading: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     report: Progress = silent,
 ) -> pd.DataFrame:
@@ -81,6 +83,9 @@ def benchmark(
         Predictions at a time, each in a process of its own with its share of the cores; by default as many as cores.
         0: one after the other in this process, for debugging. A script that calls this with other values must do so
         under ``if __name__ == "__main__":``, as for any pool of processes.
+    reading, target_reading
+        How to read sites of other makers' files: options of :func:`sitsfuse.open_series`, and further ones for the
+        LR series alone. They are kept with the results.
     overwrite
         Whether to start anew.
     report
@@ -108,7 +113,7 @@ def benchmark(
         paths = [Path(p) for p in sites] or simulated(
             results.path, SITES, size, functools.partial(simulate_site, size=size), report
         )
-        planned = survey(paths, targets, asked, max_dates, max_days)
+        planned = survey(paths, targets, asked, max_dates, max_days, reading, target_reading)
         config = merged(results, Configuration(max_days, tile, planned, with_options, asked))
         return carry_out(results, config, report, keep=keep, jobs=jobs)
 

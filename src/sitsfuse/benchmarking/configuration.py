@@ -64,6 +64,10 @@ class PlannedSite:
     """Days of which a window is kept to be looked at."""
     targets: Mapping[str, PlannedTarget] = field(default_factory=dict)
     """LR series by name."""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """How its files are read: options of :func:`sitsfuse.open_series`, as JSON holds them."""
+    target_reading: Mapping[str, Any] = field(default_factory=dict)
+    """Further ones for the LR series alone."""
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> PlannedSite:

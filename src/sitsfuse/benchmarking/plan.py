@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..methods.registry import make_method
 from ..readers import open_site, series_names
 from ..runtime.claims import Kind, check_same, claim
-from ..runtime.files import read_json, write_json
+from ..runtime.files import jsonable, read_json, write_json
 from ..runtime.progress import Progress
 from ..writers import write_site
 from .configuration import Configuration, PlannedSite, PlannedTarget
@@ -140,8 +140,11 @@ def survey(
     protocols: Sequence[str],
     max_dates: int | None,
     max_days: float,
+    reading: Mapping[str, Any] | None = None,
+    target_reading: Mapping[str, Any] | None = None,
 ) -> dict[str, PlannedSite]:
     """What the sites hold, by name."""
+    how, own = jsonable(reading or {}), jsonable(target_reading or {})
     sites: dict[str, PlannedSite] = {}
     for path in paths:
         name = path.resolve().name.removesuffix(".zarr")
@@ -149,7 +152,7 @@ def survey(
             raise InputError(path, f"has the name of another site, {sites[name].path}", "rename one of them")
         held = [n for n in series_names(path) if n.startswith("target")] if path.is_dir() else []
         wanted = [n for n in held if targets is None or n in targets] or list(targets or ["target"])
-        trees = {target: open_site(path, target) for target in wanted}
+        trees = {target: open_site(path, target, own, **how) for target in wanted}
         first = next(iter(trees.values()))
         if "reference" not in first.children:
             raise InputError(path, "has no reference/", "add reference images: HR images at dates of the target")
@@ -167,6 +170,8 @@ def survey(
             guides=tuple(str(t)[:10] for t in known.guides),
             shown=thinned(sorted({d for e in entries.values() for d in e.dates}), SHOWN),
             targets=entries,
+            reading=how,
+            target_reading=own,
         )
     return sites
 

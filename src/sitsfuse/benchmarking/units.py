@@ -29,15 +29,10 @@ from ..runtime import memory
 from .configuration import PlannedSite
 from .protocols import STANDARD, Protocol, withhold
 from .results import Results, Unit
-from .windows import WINDOW, opened
+from .windows import WINDOW, opened_as
 
 See = Callable[[str, Unit, np.datetime64, np.datetime64], xr.DataTree]
 """From the path of a site, a unit, the predicted date and that of its reference to what a method may see."""
-
-
-def seen(path: str, unit: Unit, date: np.datetime64, answer: np.datetime64) -> xr.DataTree:
-    """What a protocol leaves of a site."""
-    return withhold(opened(path, unit.target), Protocol.parse(unit.protocol), date, answer)
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Job:
     workers: int
     """Threads."""
     see: See | None = None
-    """What is left to methods under a protocol; None: :func:`seen`."""
+    """What is left to methods under a protocol; None: what it leaves of the site."""
 
 
 def run(job: Job) -> None:
@@ -84,11 +79,14 @@ def _of_results(path: Path, results: Path) -> bool:
 def _rows(results: Results, job: Job, folder: Path) -> pd.DataFrame:
     """The rows of a unit; its sample and, on request, its images are kept on the way."""
     unit, entry = job.unit, job.site.targets[job.unit.target]
-    site = opened(job.site.path, unit.target)
+    site = opened_as(job.site, unit.target)
     target = group(site, "target")
     (date,) = (t for t in target["time"].values if str(t)[:10] == unit.date)
     answer = np.datetime64(entry.references[unit.date])
-    part = (job.see or seen)(job.site.path, unit, date, answer)
+    if job.see:
+        part = job.see(job.site.path, unit, date, answer)
+    else:
+        part = withhold(site, Protocol.parse(unit.protocol), date, answer)
     known = SiteLayout.of(part)
     method = make_method(unit.method, job.options)
     fitted: list[Predictor] = []

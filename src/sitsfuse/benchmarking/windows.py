@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..core.tiling import middle
 from ..evaluation.strata import stratify
 from ..readers import open_site
 from ..runtime.progress import Progress
-from .configuration import Configuration
+from .configuration import Configuration, PlannedSite
 from .results import Results
 
 WINDOW = 200
@@ -25,9 +26,14 @@ CACHED = 4
 
 
 @functools.lru_cache(CACHED)
-def opened(path: str, target: str) -> xr.DataTree:
-    """A site, opened once per process."""
-    return open_site(path, target)
+def opened(path: str, target: str, reading: str = "{}", target_reading: str = "{}") -> xr.DataTree:
+    """A site, opened once per process; how it is read as JSON, see :class:`PlannedSite`."""
+    return open_site(path, target, json.loads(target_reading), **json.loads(reading))
+
+
+def opened_as(site: PlannedSite, target: str) -> xr.DataTree:
+    """A site as it was planned, opened once per process."""
+    return opened(site.path, target, json.dumps(dict(site.reading)), json.dumps(dict(site.target_reading)))
 
 
 def keep_windows(results: Results, config: Configuration, tell: Progress) -> None:
@@ -37,7 +43,7 @@ def keep_windows(results: Results, config: Configuration, tell: Progress) -> Non
         for target, entry in about.targets.items():
             tell("windows", done, total)
             done += 1
-            site = opened(about.path, target)
+            site = opened_as(about, target)
             pair = pair_of(site)
             window = middle(pair.hr, WINDOW)
             if results.sample(name, target, "target") is None:

@@ -11,6 +11,7 @@ from ..errors import InputError
 from . import options as shared
 from .options import RUN_SPEED, Again, Quiet, ResultsFolder
 from .parsing import names, pairs
+from .reading import How, reads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ SHOWN = ("rmse", "ce90", "gradient_correlation")
 """Metrics in the table on the terminal, of those that the page ranks by."""
 
 
+@reads()
 def benchmark(
     out: ResultsFolder,
     sites: Annotated[
@@ -76,6 +78,7 @@ def benchmark(
     ] = None,
     overwrite: Again = False,
     quiet: Quiet = False,
+    how: How = How(),  # noqa: B008 (frozen)
 ) -> None:
     """Predict and judge every date with every method: one table for all, and what `sitsfuse report` draws.
 
@@ -111,6 +114,8 @@ def benchmark(
             keep=keep,
             tile=tile,
             jobs=jobs,
+            reading=how.all,
+            target_reading=how.target,
             overwrite=overwrite,
             report=report,
         )

@@ -18,6 +18,7 @@ from ..errors import InputError
 from .geotiff import read_geotiffs
 from .kinds import Kind, check_usable, shared_options
 from .objects import series
+from .places import check_listable
 from .products import find_products, items_of, products_series
 from .reading import REFLECTANCE, Reading
 from .zarr import check_finished, is_zarr, read_zarr, zarr_attrs, zarr_groups
@@ -70,6 +71,7 @@ def open_series(path: PathOrSeries, **options: Any) -> xr.Dataset:
         return _noted(products_series(items, **_of_products(options)), "items", options)
     if not isinstance(path, str | os.PathLike):
         raise InputError("series", f"is a {type(path).__name__}", "give a path or a series")
+    check_listable(path)
     path = Path(path)
     if not path.exists():
         raise InputError(path, "does not exist", "check the path")
@@ -143,6 +145,7 @@ def open_site(
     InputError
         Naming the file or folder at fault.
     """
+    check_listable(path)
     path = Path(path)
     if not path.is_dir():
         raise InputError(path, "is not a folder" if path.exists() else "does not exist", "give the folder of a site")
