@@ -19,7 +19,7 @@ WIDTH, HEAD = 4.2, 0.34
 """Width of a panel and height of its title, in inches."""
 
 
-@xr.register_dataset_accessor("sitsfuse")
+@xr.register_dataset_accessor("sitsfuse")  # type: ignore[no-untyped-call]
 class SeriesAccessor:
     """Pictures and weights of a series, as ``series.sitsfuse``.
 
