@@ -6,6 +6,7 @@ import pytest
 
 from sitsfuse.errors import InputError
 from sitsfuse.readers import open_series, open_site
+from sitsfuse.runtime.claims import check_apart
 
 
 @pytest.mark.parametrize("read", [open_series, open_site])
@@ -28,3 +29,9 @@ def test_a_folder_may_be_called_like_an_address(tmp_path, monkeypatch):
     (tmp_path / "s3:" / "bucket").mkdir(parents=True)
     with pytest.raises(InputError, match="holds no GeoTIFF"):
         open_series("s3:/bucket")
+
+
+def test_no_output_makes_a_folder_of_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is an address, and outputs are written to disks"):
+        check_apart(Path("s3://bucket/out"), [])

@@ -112,7 +112,10 @@ def check_ours(folder: Path, kind: Kind, overwrite: bool) -> Mapping[str, Any] |
 
 
 def check_apart(folder: Path, inputs: Iterable[str | Path]) -> None:
-    """Raise :class:`InputError` if an output is an input, or holds one."""
+    """Raise :class:`InputError` if an output is an address, is an input, or holds one."""
+    first = folder.parts[0] if folder.parts else ""
+    if len(first) > 2 and first.endswith(":") and not Path(first).exists():
+        raise InputError(folder, "is an address, and outputs are written to disks", "give a folder and upload it")
     place = folder.resolve()
     for one in inputs:
         path = Path(one).resolve()
