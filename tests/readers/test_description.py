@@ -119,6 +119,7 @@ def _half_valid() -> xr.Dataset:
             lambda: _series(np.rint(_noise(1, 1, 9, 9) * 4000), [0]),
             r"b0: whole numbers up to 3\d\d\d look like unscaled integers; give `scale=0.0001`",
         ),
+        (lambda: _series(np.rint(_noise(1, 2, 9, 9) * 4000), [0]), "^b0, b1: whole numbers"),
         (lambda: _series(_noise(1, 1, 9, 9) + 290, [0]), "b0: values up to 29[01].* are not reflectance"),
     ],
 )

@@ -55,19 +55,25 @@ def twin_warnings(dates: list[str], samples: list[npt.NDArray[np.float32]]) -> I
 
 
 def value_warnings(bands: tuple[str, ...], values: npt.NDArray[np.float32]) -> Iterator[str]:
-    """Values that do not look like a reflectance."""
+    """Values that do not look like a reflectance: one warning for all bands of a kind."""
+    whole: dict[str, float] = {}
+    others: dict[str, float] = {}
     for band, row in zip(bands, values, strict=True):
         high = max((abs(v) for v in percentiles(row)), default=math.nan)
-        if not high > NOT_REFLECTANCE:
-            continue
-        known = row[np.isfinite(row)]
-        if np.all(known == np.rint(known)):
-            yield (
-                f"{band}: whole numbers up to {high:.0f} look like unscaled integers; "
-                "give `scale=0.0001`, or set it in the files, e.g. gdal_edit.py -scale 0.0001"
-            )
-        else:
-            yield f"{band}: values up to {high:.4g} are not reflectance; if they should not be, say so with `quantity`"
+        if high > NOT_REFLECTANCE:
+            known = row[np.isfinite(row)]
+            (whole if np.all(known == np.rint(known)) else others)[band] = high
+    if whole:
+        yield (
+            f"{', '.join(whole)}: whole numbers up to {max(whole.values()):.0f} look like unscaled integers; "
+            "give `scale=0.0001`, or set it in the files, e.g. gdal_edit.py -scale 0.0001"
+        )
+    if others:
+        high = max(others.values())
+        yield (
+            f"{', '.join(others)}: values up to {high:.4g} are not reflectance; if they should not be, say so with "
+            "`quantity`"
+        )
 
 
 def band_warnings(guide: xr.Dataset, other: xr.Dataset, name: str) -> Iterator[str]:
