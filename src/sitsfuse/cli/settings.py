@@ -8,7 +8,6 @@ import inspect
 import json
 import logging
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,12 +94,9 @@ def read_options(path: Path, ctx: typer.Context) -> dict[str, Any]:
     InputError
         If the file cannot be read, or names an option that the command does not have.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "cannot be read", "give a TOML file of options to --config") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(path, f"is not valid TOML ({error})", "mend that line") from error
+    from ..runtime.files import read_toml
+
+    content = read_toml(path, "give a TOML file of options to --config")
     names = _names(ctx.command)
     commands = getattr(ctx.find_root().command, "commands", {})
     common = {key: value for key, value in content.items() if key not in commands}

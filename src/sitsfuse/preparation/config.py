@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..errors import InputError
 from ..radiometry.learning import SENSIBLE
 from ..readers.products.flags import FLAGS, USABLE
 from ..readers.reading import REFLECTANCE
+from ..runtime.files import read_toml
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -186,13 +186,7 @@ def read_config(path: str | Path) -> PrepareConfig:
         If the file cannot be read, or naming the first field that is wrong.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "cannot be read", "give a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(path, f"is not valid TOML ({error})", "mend that line") from error
-    config = make_config(content, path)
+    config = make_config(read_toml(path, "give a TOML file"), path)
     return config.model_copy(update=_placed(config, path.parent))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,3 +102,26 @@ def read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def read_toml(path: Path, mend: str) -> dict[str, Any]:
+    """What a TOML file of the user's holds.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mend
+        What to do where it cannot be read at all.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "cannot be read", mend) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(path, f"is not valid TOML ({error})", "mend that line") from error
